@@ -1,0 +1,94 @@
+//! Orthonormal polar factor: the nearest matrix with orthonormal columns (Higham 1986).
+
+use crate::{Coef, Dims, Epilogue, Linalg, Map, MatsMut, PolarMethod, Scope};
+use Epilogue::{Overwrite, Scale};
+
+/// Replaces every tall full-rank `z` (`[batch, m, n]`, `m >= n`) by its orthonormal polar factor.
+///
+/// The status of a problem becomes non-zero when a factorization inside did not succeed.
+///
+/// # Panics
+/// If `m < n`.
+pub fn polar<B: Linalg>(
+    b: &B,
+    method: PolarMethod,
+    z: MatsMut<'_, B>,
+    mut status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    let d = z.dims();
+    assert!(d.rows >= d.cols, "polar factor of a wide {} x {} matrix", d.rows, d.cols);
+    let square = Dims::square(d.batch, d.cols);
+    scope.nest(|scope| {
+        let mut tall = scope.take(d);
+        let mut factor = scope.take(square);
+        match method {
+            PolarMethod::Svd => {
+                // z = q r and r = u s v^T, so polar(z) = q (u v^T).
+                let (mut s, mut v, mut uv) =
+                    (scope.take(Dims::new(d.batch, 1, d.cols)), scope.take(square), scope.take(square));
+                b.copy(z.as_ref().n(), tall.as_mut());
+                b.qr(tall.as_mut(), factor.as_mut(), status.as_mut());
+                b.svd(factor.as_mut(), s.as_mut(), v.as_mut(), status);
+                b.gemm(1.0, factor.as_ref().n(), v.as_ref().t(), Overwrite, uv.as_mut());
+                b.gemm(1.0, tall.as_ref().n(), uv.as_ref().n(), Overwrite, z);
+                return;
+            }
+            PolarMethod::GramEigen => gram_inverse_sqrt(b, &z, factor.as_mut(), status, scope),
+            PolarMethod::NewtonSchulz { iterations } => newton_schulz(b, &z, factor.as_mut(), iterations, scope),
+        }
+        b.copy(z.as_ref().n(), tall.as_mut());
+        b.gemm(1.0, tall.as_ref().n(), factor.as_ref().n(), Overwrite, z);
+    });
+}
+
+/// `out = (z^T z)^{-1/2} = Q diag(w)^{-1/2} Q^T`.
+fn gram_inverse_sqrt<B: Linalg>(
+    b: &B,
+    z: &MatsMut<'_, B>,
+    out: MatsMut<'_, B>,
+    status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    let d = z.dims();
+    scope.nest(|scope| {
+        let mut q = scope.take(Dims::square(d.batch, d.cols));
+        let mut w = scope.take(Dims::new(d.batch, 1, d.cols));
+        b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, q.as_mut());
+        b.eigh(q.as_mut(), w.as_mut(), status);
+        // Q w^{-1/4} times its transpose: one product, symmetric to the last bit.
+        for map in [Map::Sqrt, Map::Sqrt, Map::Ratio { numerator: 1.0, floor: f32::MIN_POSITIVE.into() }] {
+            b.map(map, w.as_mut());
+        }
+        b.scale_columns(w.as_ref(), q.as_mut());
+        b.gemm(1.0, q.as_ref().n(), q.as_ref().t(), Overwrite, out);
+    });
+}
+
+/// `out` becomes `P` with `z P` near the polar factor: `X <- X (3 I - X^T X)/2`, carried out on the
+/// small matrices `P` and `P^T (z^T z) P`.
+fn newton_schulz<B: Linalg>(
+    b: &B,
+    z: &MatsMut<'_, B>,
+    mut p: MatsMut<'_, B>,
+    iterations: usize,
+    scope: &Scope<'_, B>,
+) {
+    let d = z.dims();
+    let square = Dims::square(d.batch, d.cols);
+    scope.nest(|scope| {
+        let (mut gram, mut half, mut next, mut current) =
+            (scope.take(square), scope.take(square), scope.take(square), scope.take(square));
+        b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
+        b.fill(0.0, p.as_mut());
+        b.add_diagonal(1.0, p.as_mut());
+        for _ in 0..iterations {
+            // current = P^T G P; P is a polynomial in G, so P^T = P.
+            b.gemm(1.0, gram.as_ref().n(), p.as_ref().n(), Overwrite, half.as_mut());
+            b.gemm(1.0, p.as_ref().t(), half.as_ref().n(), Overwrite, current.as_mut());
+            b.axpby(Coef::Host(1.5), p.as_ref(), 0.0, next.as_mut());
+            b.gemm(-0.5, p.as_ref().n(), current.as_ref().n(), Scale(1.0), next.as_mut());
+            b.copy(next.as_ref().n(), p.as_mut());
+        }
+    });
+}

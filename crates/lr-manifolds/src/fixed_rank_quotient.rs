@@ -1,0 +1,288 @@
+//! Fixed-rank matrices, quotient geometry (paper section 3.4, A.2; singleton and grid).
+//!
+//! Set: `{A B^T : rank r}` as pairs of full-rank factors modulo `(A M, B M^{-T})`; a grid is the same
+//! set on vertically stacked factors. Frame: Cholesky factors `A^T A = L_A L_A^T`, `B^T B = L_B L_B^T`.
+//! Tangent: horizontal lift `(M_A, M_B)`, `A^T M_A (B^T B) = (A^T A) M_B^T B`.
+//! Metric: `<M, N> = tr(M_A^T N_A B^T B) + tr(M_B^T N_B A^T A)`.
+//!
+//! | step | equation |
+//! |---|---|
+//! | gradient | `G_A (B^T B)^{-1}`, `G_B (A^T A)^{-1}` |
+//! | norm | `sqrt(|M_A L_B|^2 + |M_B L_A|^2)` |
+//! | retraction | `A + t M_A`, `B + t M_B` |
+//! | projection | `Lambda = ((A^T A)^{-1} A^T M_A - M_B^T B (B^T B)^{-1})/2`, `M_A - A Lambda`, `M_B + B Lambda^T` |
+
+use crate::{
+    Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
+    State, Transport,
+};
+use lr_linalg::{
+    Coef, DeviceError,
+    Epilogue::{Overwrite, Scale},
+    Linalg, Map, Mats, MatsMut, PivotGuard, Scalar, Scope, Side, Triangle,
+};
+
+/// What happens when a Gram matrix is not positive definite (paper B.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CholeskySafeguard {
+    /// The problem counts as broken down.
+    Off,
+    /// A small multiple of the identity is added to the Gram matrix, and the repair counted.
+    #[default]
+    On,
+}
+
+/// The geometry.
+#[derive(Clone, Debug)]
+pub struct FixedRankQuotient {
+    grid: Grid,
+    safeguard: CholeskySafeguard,
+}
+
+/// `A^T A = L_A L_A^T`, `B^T B = L_B L_B^T`.
+#[derive(Debug)]
+pub struct GramFrame<B: Linalg> {
+    la: Mats<B>,
+    lb: Mats<B>,
+}
+
+impl<B: Linalg> State<B> for GramFrame<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        vec![("la", &self.la), ("lb", &self.lb)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        vec![("la", &mut self.la), ("lb", &mut self.lb)]
+    }
+}
+
+impl FixedRankQuotient {
+    /// The geometry on matrices of shape `grid`.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the rank exceeds `min(sum m_i, sum n_j)` or something is zero.
+    pub fn new(grid: Grid, safeguard: CholeskySafeguard) -> Result<Self, ShapeError> {
+        grid.require_stacked_rank("fixed-quotient")?;
+        Ok(Self { grid, safeguard })
+    }
+}
+
+impl<B: Linalg> Manifold<B> for FixedRankQuotient {
+    type Frame = GramFrame<B>;
+    type Direction = ();
+
+    fn name(&self) -> &'static str {
+        if self.grid.is_singleton() { "fixed-quotient" } else { "grid-fixed-quotient" }
+    }
+
+    fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    fn dim(&self) -> usize {
+        self.grid.rank * (self.grid.left.total() + self.grid.right.total() - self.grid.rank)
+    }
+
+    fn has_norm(&self, kind: NormKind) -> bool {
+        kind == NormKind::Metric
+    }
+
+    fn new_frame(&self, b: &B, problems: usize) -> Result<GramFrame<B>, DeviceError> {
+        let small = self.grid.small_dims(problems);
+        Ok(GramFrame { la: Mats::zeros(b, small)?, lb: Mats::zeros(b, small)? })
+    }
+
+    fn new_direction(&self, _: &B, _: usize) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn factor(
+        &self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        frame: &mut GramFrame<B>,
+        mut health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        for (x, l) in [(x.left, &mut frame.la), (x.right, &mut frame.lb)] {
+            b.gemm(1.0, x.t(), x.n(), Overwrite, l.as_mut());
+            match self.safeguard {
+                CholeskySafeguard::Off => {
+                    b.cholesky(PivotGuard::Report, l.as_mut(), health.breakdown.as_mut());
+                }
+                CholeskySafeguard::On => scope.nest(|scope| {
+                    let mut status = scope.status(x.dims().batch);
+                    let guard = PivotGuard::Shift { relative: 10.0 * B::Elem::EPSILON };
+                    b.cholesky(guard, l.as_mut(), status.as_mut());
+                    health.count_repairs(b, &status, scope);
+                }),
+            }
+        }
+    }
+
+    fn egrad_to_rgrad(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
+        out.copy_from(b, egrad);
+        for (l, mut g) in [(&at.frame.lb, out.left), (&at.frame.la, out.right)] {
+            b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), g.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, l.as_ref().n(), g);
+        }
+    }
+
+    fn inner(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        u: FactorsRef<'_, B>,
+        v: FactorsRef<'_, B>,
+        mut out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        b.fill(0.0, out.as_mut());
+        for (l, u, v) in [(&at.frame.lb, u.left, v.left), (&at.frame.la, u.right, v.right)] {
+            scope.nest(|scope| {
+                let (mut ul, mut vl) = (scope.take(u.dims()), scope.take(v.dims()));
+                b.gemm(1.0, u.n(), l.as_ref().n(), Overwrite, ul.as_mut());
+                b.gemm(1.0, v.n(), l.as_ref().n(), Overwrite, vl.as_mut());
+                b.dot(1.0, ul.as_ref(), vl.as_ref(), 1.0, out.as_mut());
+            });
+        }
+    }
+
+    fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
+        let (x, frame) = (at.x, at.frame);
+        scope.nest(|scope| {
+            let small = self.grid.small_dims(x.problems());
+            let (mut lambda, mut other) = (scope.take(small), scope.take(small));
+            b.gemm(0.5, x.left.t(), v.left.as_ref().n(), Overwrite, lambda.as_mut());
+            b.trsm(Side::Left, Triangle::Lower, frame.la.as_ref().n(), lambda.as_mut());
+            b.trsm(Side::Left, Triangle::Lower, frame.la.as_ref().t(), lambda.as_mut());
+            b.gemm(0.5, v.right.as_ref().t(), x.right.n(), Overwrite, other.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, frame.lb.as_ref().t(), other.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, frame.lb.as_ref().n(), other.as_mut());
+            b.axpby(Coef::Host(-1.0), other.as_ref(), 1.0, lambda.as_mut());
+            b.gemm(-1.0, x.left.n(), lambda.as_ref().n(), Scale(1.0), v.left);
+            b.gemm(1.0, x.right.n(), lambda.as_ref().t(), Scale(1.0), v.right);
+        });
+    }
+
+    fn aim(
+        &self,
+        _: &B,
+        _: Base<'_, B, Self>,
+        _: FactorsRef<'_, B>,
+        _: &mut (),
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
+        // The lift is followed as it is.
+    }
+
+    fn norm(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        kind: NormKind,
+        mut out: MatsMut<'_, B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        assert!(kind == NormKind::Metric, "the quotient geometry has no spectral norm");
+        self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
+        b.map(Map::Sqrt, out);
+    }
+
+    fn reorthogonalize(
+        &self,
+        _: &B,
+        _: FactorsMut<'_, B>,
+        _: &mut GramFrame<B>,
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
+        // The Cholesky factors are made afresh at every point.
+    }
+
+    fn orthogonality_defect(&self, b: &B, _: Base<'_, B, Self>, out: MatsMut<'_, B>, _: &Scope<'_, B>) {
+        b.fill(0.0, out);
+    }
+
+    fn to_ambient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
+        lift_to_ambient(b, at.x, v, out);
+    }
+}
+
+/// `M_A B^T + A M_B^T`, the ambient tangent of a lift.
+pub(crate) fn lift_to_ambient<B: Linalg>(
+    b: &B,
+    x: FactorsRef<'_, B>,
+    v: FactorsRef<'_, B>,
+    mut out: MatsMut<'_, B>,
+) {
+    b.gemm(1.0, v.left.n(), x.right.t(), Overwrite, out.as_mut());
+    b.gemm(1.0, x.left.n(), v.right.t(), Scale(1.0), out);
+}
+
+/// `A + t M_A`, `B + t M_B`. Keeps full rank while `|A^+ t M_A|_2 < 1` and `|B^+ t M_B|_2 < 1`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdditiveRetraction;
+
+impl<B: Linalg> Retraction<B, FixedRankQuotient> for AdditiveRetraction {
+    fn name(&self) -> &'static str {
+        "additive"
+    }
+
+    fn order(&self) -> Order {
+        Order::First
+    }
+
+    fn retract(
+        &self,
+        b: &B,
+        manifold: &FixedRankQuotient,
+        ray: Ray<'_, B, FixedRankQuotient>,
+        t: Coef<'_, B>,
+        mut to: FactorsMut<'_, B>,
+        frame: &mut GramFrame<B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        to.copy_from(b, ray.at.x);
+        to.axpby(b, t, ray.tangent, 1.0);
+        manifold.factor(b, to.as_ref(), frame, health, scope);
+    }
+}
+
+/// Horizontal projection at the new point.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HorizontalProjection;
+
+impl<B: Linalg> Transport<B, FixedRankQuotient> for HorizontalProjection {
+    fn name(&self) -> &'static str {
+        "projection"
+    }
+
+    fn transport(
+        &self,
+        b: &B,
+        manifold: &FixedRankQuotient,
+        _: Base<'_, B, FixedRankQuotient>,
+        to: Base<'_, B, FixedRankQuotient>,
+        v: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        manifold.project(b, to, v, scope);
+    }
+}

@@ -1,0 +1,317 @@
+//! [`Manifold`]: the contract of every geometry, and the [`Retraction`] and [`Transport`] strategies
+//! that a caller picks beside it.
+//!
+//! The operations follow the paper's schematic (section 2.1): factor the point, turn the Euclidean
+//! gradient into the Riemannian one, aim along a tangent vector, measure it, retract, transport. All of
+//! them work on a slice of problems at once.
+
+use crate::{Factors, FactorsMut, FactorsRef, Grid};
+use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, Scope};
+use std::fmt::Debug;
+
+/// Matrices kept with a point or a direction, by name, so that a checkpoint can hold them.
+pub trait State<B: Linalg>: Debug + Send + Sync {
+    /// Names and matrices.
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)>;
+    /// Names and matrices, writable.
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)>;
+}
+
+/// Nothing to keep.
+impl<B: Linalg> State<B> for () {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        Vec::new()
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        Vec::new()
+    }
+}
+
+/// A point and the factorizations that were made there.
+#[derive(Debug)]
+pub struct Base<'a, B: Linalg, M: Manifold<B>> {
+    /// The factors.
+    pub x: FactorsRef<'a, B>,
+    /// QR factors, Cholesky factors, or nothing.
+    pub frame: &'a M::Frame,
+}
+
+impl<B: Linalg, M: Manifold<B>> Clone for Base<'_, B, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Linalg, M: Manifold<B>> Copy for Base<'_, B, M> {}
+
+/// A tangent vector made ready to be measured and followed: the curve `t -> R_x(t v)`.
+#[derive(Debug)]
+pub struct Ray<'a, B: Linalg, M: Manifold<B>> {
+    /// Where it starts.
+    pub at: Base<'a, B, M>,
+    /// The tangent vector, in the geometry's coordinates.
+    pub tangent: FactorsRef<'a, B>,
+    /// What [`Manifold::aim`] made of it.
+    pub direction: &'a M::Direction,
+}
+
+impl<B: Linalg, M: Manifold<B>> Clone for Ray<'_, B, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Linalg, M: Manifold<B>> Copy for Ray<'_, B, M> {}
+
+/// Norms of a tangent vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// The norm of the Riemannian metric.
+    Metric,
+    /// The spectral norm of the ambient matrix; embedded geometries only.
+    Spectral,
+}
+
+/// What went wrong numerically, for each problem of a slice; both parts are `[problems, 1, 1]`.
+#[derive(Debug)]
+pub struct HealthMut<'a, B: Linalg> {
+    /// Not zero once a factorization failed without a repair.
+    pub breakdown: MatsMut<'a, B>,
+    /// Number of operations that needed a repair (a shifted Gram matrix).
+    pub repairs: MatsMut<'a, B>,
+}
+
+impl<B: Linalg> HealthMut<'_, B> {
+    /// Reborrows.
+    pub fn as_mut(&mut self) -> HealthMut<'_, B> {
+        HealthMut { breakdown: self.breakdown.as_mut(), repairs: self.repairs.as_mut() }
+    }
+
+    /// Counts one repair for every problem whose `status` is not zero.
+    pub(crate) fn count_repairs(&mut self, b: &B, status: &MatsMut<'_, B>, scope: &Scope<'_, B>) {
+        scope.nest(|scope| {
+            let mut touched = scope.status(status.dims().batch);
+            b.flag_above(0.5, status.as_ref(), touched.as_mut());
+            b.axpby(Coef::Host(1.0), touched.as_ref(), 1.0, self.repairs.as_mut());
+        });
+    }
+}
+
+/// A Riemannian geometry of low-rank matrices.
+///
+/// Points are [`Factors`]; tangent vectors too, in coordinates that each geometry documents. Shapes
+/// that do not fit panic: they are the caller's contract. Constructors validate the grid and return errors.
+pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
+    /// Factorizations kept with a point.
+    type Frame: State<B>;
+    /// A tangent vector, factored for measuring and following it.
+    type Direction: State<B>;
+
+    /// Name as in reports, such as `"fixed-embedded"`.
+    fn name(&self) -> &'static str;
+
+    /// Shape of one problem.
+    fn grid(&self) -> &Grid;
+
+    /// Dimension of the manifold of one problem.
+    fn dim(&self) -> usize;
+
+    /// Whether [`Manifold::norm`] knows `kind`.
+    fn has_norm(&self, kind: NormKind) -> bool;
+
+    /// Room for the frames of `problems` points.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when the memory cannot be had.
+    fn new_frame(&self, b: &B, problems: usize) -> Result<Self::Frame, DeviceError>;
+
+    /// Room for `problems` directions.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when the memory cannot be had.
+    fn new_direction(&self, b: &B, problems: usize) -> Result<Self::Direction, DeviceError>;
+
+    /// Step 0: the factorizations at `x`.
+    fn factor(
+        &self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        frame: &mut Self::Frame,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Steps 1 and 2: the Riemannian gradient from the pulled-back Euclidean one, `(G_W B, G_W^T A)`.
+    fn egrad_to_rgrad(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Riemannian inner product of two tangent vectors, `[problems, 1, 1]`.
+    fn inner(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        u: FactorsRef<'_, B>,
+        v: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Nearest tangent vector to arbitrary coordinates: idempotent, the identity on tangent vectors.
+    /// As the coherence repair of paper B.3 it mends a momentum.
+    fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>);
+
+    /// Factors a tangent vector for [`Manifold::norm`] and [`Retraction::retract`].
+    fn aim(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        direction: &mut Self::Direction,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Norm of the ray's tangent vector, `[problems, 1, 1]`.
+    ///
+    /// # Panics
+    /// If [`Manifold::has_norm`] denies `kind`.
+    fn norm(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        kind: NormKind,
+        out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Restores the orthonormality that rounding wears off the point and its frame, leaving `A B^T` as
+    /// it is up to rounding. Geometries without orthonormal factors have nothing to do.
+    fn reorthogonalize(
+        &self,
+        b: &B,
+        x: FactorsMut<'_, B>,
+        frame: &mut Self::Frame,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Orthogonality defect `sqrt(|U^T U - I|^2 + |V^T V - I|^2)` of the orthonormal factors kept at the
+    /// point, `[problems, 1, 1]`; zero for geometries without any.
+    fn orthogonality_defect(&self, b: &B, at: Base<'_, B, Self>, out: MatsMut<'_, B>, scope: &Scope<'_, B>);
+
+    /// Ambient tangent matrix `d/dt (A B^T)`, dense: `[problems, m, n]`. For tests and small problems.
+    fn to_ambient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Distance `sqrt(|dl|^2 + |dr|^2)` of the coordinates `v` from the nearest tangent vector,
+    /// `[problems, 1, 1]`: the coherence defect of a momentum.
+    fn coherence_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        mut out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        scope.nest(|scope| {
+            let mut p = FactorsMut { left: scope.take(v.left.dims()), right: scope.take(v.right.dims()) };
+            p.copy_from(b, v);
+            self.project(b, at, p.as_mut(), scope);
+            p.axpby(b, Coef::Host(-1.0), v, 1.0);
+            b.dot(1.0, p.left.as_ref(), p.left.as_ref(), 0.0, out.as_mut());
+            b.dot(1.0, p.right.as_ref(), p.right.as_ref(), 1.0, out.as_mut());
+            b.map(lr_linalg::Map::Sqrt, out);
+        });
+    }
+}
+
+/// Order to which a retraction follows the geodesic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// `R(t v) = x + t v + O(t^2)`.
+    First,
+    /// The acceleration at `t = 0` is normal to the manifold as well.
+    Second,
+}
+
+/// Moves a point along a tangent vector.
+pub trait Retraction<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 'static {
+    /// Name as in reports.
+    fn name(&self) -> &'static str;
+
+    /// Order.
+    fn order(&self) -> Order;
+
+    /// `to = R_x(t v)` with its frame; `t` is a constant or one device scalar for each problem.
+    #[allow(clippy::too_many_arguments)]
+    fn retract(
+        &self,
+        b: &B,
+        manifold: &M,
+        ray: Ray<'_, B, M>,
+        t: Coef<'_, B>,
+        to: FactorsMut<'_, B>,
+        frame: &mut M::Frame,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+}
+
+/// Carries tangent vectors from the start of a ray to its end.
+pub trait Transport<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 'static {
+    /// Name as in reports.
+    fn name(&self) -> &'static str;
+
+    /// Replaces `v`, a tangent vector at `from`, by one at `to`.
+    fn transport(
+        &self,
+        b: &B,
+        manifold: &M,
+        from: Base<'_, B, M>,
+        to: Base<'_, B, M>,
+        v: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+}
+
+/// `out = sqrt(|U^T U - I|^2 + |V^T V - I|^2)` over the given matrices with orthonormal columns.
+pub(crate) fn orthogonality_of<'a, B: Linalg>(
+    b: &B,
+    orthonormal: impl Iterator<Item = lr_linalg::MatsRef<'a, B>>,
+    mut out: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    b.fill(0.0, out.as_mut());
+    for q in orthonormal {
+        let d = q.dims();
+        scope.nest(|scope| {
+            let mut gram = scope.take(Dims::square(d.batch, d.cols));
+            b.gemm(1.0, q.t(), q.n(), lr_linalg::Epilogue::Overwrite, gram.as_mut());
+            b.add_diagonal(-1.0, gram.as_mut());
+            b.dot(1.0, gram.as_ref(), gram.as_ref(), 1.0, out.as_mut());
+        });
+    }
+    b.map(lr_linalg::Map::Sqrt, out);
+}
+
+/// Room for a pair shaped as `like`, with unspecified contents.
+pub(crate) fn take_pair<'s, B: Linalg>(
+    scope: &'s Scope<'_, B>,
+    like: FactorsRef<'_, B>,
+) -> FactorsMut<'s, B> {
+    FactorsMut { left: scope.take(like.left.dims()), right: scope.take(like.right.dims()) }
+}
+
+/// A tangent vector owned by its holder, in a geometry's coordinates.
+pub type Tangent<B> = Factors<B>;

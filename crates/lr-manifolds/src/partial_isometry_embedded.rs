@@ -1,0 +1,234 @@
+//! Partial isometries, embedded geometry, single pairs (paper section 4.2, A.3).
+//!
+//! Set: `{U V^T : U^T U = V^T V = I_r}`, m x n. Point: `A = U`, `B = V`, no frame.
+//! Tangent: `Xi = U K V^T + X V^T + U Y^T` with `K^T = -K`, in CD-coordinates `(C, D) = (Xi V, Xi^T U)`.
+//! Metric: `<Xi, H> = tr(Xi^T H)`, that of the ambient space.
+//!
+//! | step | equation |
+//! |---|---|
+//! | gradient | `K = sym(U^T G_U + V^T G_V)/2`, `C = G_U - U K`, `D = G_V - V K` |
+//! | retraction | the SVD retraction's bases with all singular values set to 1 |
+//! | transport | projection onto the fixed-rank tangent space, then `K = sym(U^T C + V^T D)/2` removed |
+//!
+//! Well defined while `|t Xi|_2 < 1/2`.
+
+use crate::{
+    Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
+    Transport,
+    manifold::orthogonality_of,
+    stiefel::{StiefelRetraction, orthonormalize},
+    xky::{self, Bases, Middle, Xky},
+};
+use lr_linalg::{
+    Coef, DeviceError, Dims,
+    Epilogue::{Overwrite, Scale},
+    Linalg, MatsMut, Part, Scope,
+};
+
+/// The geometry.
+#[derive(Clone, Debug)]
+pub struct PartialIsometryEmbedded {
+    grid: Grid,
+    repair: StiefelRetraction,
+}
+
+impl PartialIsometryEmbedded {
+    /// The geometry on pairs of shape `grid`, reorthogonalizing as `repair` says (the paper: polar).
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the rank exceeds `min(m, n)` or `grid` is not a single pair.
+    pub fn new(grid: Grid, repair: StiefelRetraction) -> Result<Self, ShapeError> {
+        grid.require_singleton("partial-embedded")?;
+        grid.require_block_rank("partial-embedded")?;
+        Ok(Self { grid, repair })
+    }
+}
+
+fn bases<B: Linalg>(x: FactorsRef<'_, B>) -> Bases<'_, B> {
+    Bases { u: x.left, v: x.right }
+}
+
+/// Subtracts `U K` and `V K` with `K = sym(U^T C + V^T D)/2`.
+fn remove_symmetric<B: Linalg>(b: &B, at: Bases<'_, B>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
+    scope.nest(|scope| {
+        let mut k = scope.take(Dims::square(at.u.dims().batch, at.u.dims().cols));
+        b.gemm(0.5, at.u.t(), v.left.as_ref().n(), Overwrite, k.as_mut());
+        b.gemm(0.5, at.v.t(), v.right.as_ref().n(), Scale(1.0), k.as_mut());
+        b.take_part(Part::Sym, k.as_mut());
+        b.gemm(-1.0, at.u.n(), k.as_ref().n(), Scale(1.0), v.left.as_mut());
+        b.gemm(-1.0, at.v.n(), k.as_ref().n(), Scale(1.0), v.right.as_mut());
+    });
+}
+
+impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
+    type Frame = ();
+    type Direction = Xky<B>;
+
+    fn name(&self) -> &'static str {
+        "partial-embedded"
+    }
+
+    fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    fn dim(&self) -> usize {
+        let r = self.grid.rank;
+        r * (self.grid.left.total() + self.grid.right.total() - r) - r * (r + 1) / 2
+    }
+
+    fn has_norm(&self, _: NormKind) -> bool {
+        true
+    }
+
+    fn new_frame(&self, _: &B, _: usize) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn new_direction(&self, b: &B, problems: usize) -> Result<Xky<B>, DeviceError> {
+        Xky::zeros(b, &self.grid, problems)
+    }
+
+    fn factor(&self, _: &B, _: FactorsRef<'_, B>, _: &mut (), _: HealthMut<'_, B>, _: &Scope<'_, B>) {
+        // U and V are their own bases.
+    }
+
+    fn egrad_to_rgrad(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        out.copy_from(b, egrad);
+        remove_symmetric(b, bases(at.x), out, scope);
+    }
+
+    fn inner(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        u: FactorsRef<'_, B>,
+        v: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        xky::inner(b, bases(at.x), Middle::Skew, u, v, out, scope);
+    }
+
+    fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
+        xky::project(b, bases(at.x), Middle::Skew, v, scope);
+    }
+
+    fn aim(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        direction: &mut Xky<B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        direction.aim(b, bases(at.x), Middle::Skew, v, health, scope);
+    }
+
+    fn norm(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        kind: NormKind,
+        out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        ray.direction.norm(b, kind, out, health, scope);
+    }
+
+    fn reorthogonalize(
+        &self,
+        b: &B,
+        x: FactorsMut<'_, B>,
+        _: &mut (),
+        mut health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        for factor in [x.left, x.right] {
+            orthonormalize(b, self.repair, factor, health.as_mut(), scope);
+        }
+    }
+
+    fn orthogonality_defect(&self, b: &B, at: Base<'_, B, Self>, out: MatsMut<'_, B>, scope: &Scope<'_, B>) {
+        orthogonality_of(b, [at.x.left, at.x.right].into_iter(), out, scope);
+    }
+
+    fn to_ambient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        xky::to_ambient(b, bases(at.x), Middle::Skew, v, out, scope);
+    }
+}
+
+/// The nearest partial isometry of rank `r` to `U V^T + t Xi`, through the 2r x 2r core.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IsometrySvdRetraction;
+
+impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction {
+    fn name(&self) -> &'static str {
+        "svd"
+    }
+
+    fn order(&self) -> Order {
+        Order::Second
+    }
+
+    fn retract(
+        &self,
+        b: &B,
+        manifold: &PartialIsometryEmbedded,
+        ray: Ray<'_, B, PartialIsometryEmbedded>,
+        t: Coef<'_, B>,
+        to: FactorsMut<'_, B>,
+        _: &mut (),
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let problems = ray.tangent.problems();
+        scope.nest(|scope| {
+            let mut identity = scope.take(manifold.grid.small_dims(problems));
+            b.fill(0.0, identity.as_mut());
+            b.add_diagonal(1.0, identity.as_mut());
+            let values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
+            let at = bases(ray.at.x);
+            ray.direction.follow(b, at, t, identity.as_ref(), to.left, values, to.right, health, scope);
+        });
+    }
+}
+
+/// Projection of the ambient tangent matrix onto the new tangent space.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IsometryProjection;
+
+impl<B: Linalg> Transport<B, PartialIsometryEmbedded> for IsometryProjection {
+    fn name(&self) -> &'static str {
+        "projection"
+    }
+
+    fn transport(
+        &self,
+        b: &B,
+        _: &PartialIsometryEmbedded,
+        from: Base<'_, B, PartialIsometryEmbedded>,
+        to: Base<'_, B, PartialIsometryEmbedded>,
+        mut v: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        xky::transport(b, bases(from.x), bases(to.x), Middle::Skew, v.as_mut(), scope);
+        remove_symmetric(b, bases(to.x), v, scope);
+    }
+}
