@@ -1,0 +1,197 @@
+//! The named choices of a configuration: each an enum whose spelling in TOML, on the command line and in
+//! reports is one and the same string.
+
+use serde::{Deserialize, Serialize};
+
+/// A name that is none of a choice's spellings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {field} \"{given}\"; expected one of {}", .expected.join(", "))]
+pub struct UnknownName {
+    /// The configuration key that the name was meant for.
+    pub field: &'static str,
+    /// What was given.
+    pub given: String,
+    /// The spellings that exist.
+    pub expected: &'static [&'static str],
+}
+
+/// Declares an enum together with its spelling, so that serde, `FromStr` and `Display` cannot disagree.
+macro_rules! named_choice {
+    ($(#[$meta:meta])* $field:literal, $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $text)] $variant),+
+        }
+
+        impl $name {
+            /// Every value, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The spelling of every value, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
+            /// The spelling used in TOML, on the command line and in the output files.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(UnknownName { field: $field, given: text.to_owned(), expected: Self::NAMES }),
+                }
+            }
+        }
+    };
+}
+
+named_choice! {
+    /// A set of defaults: model dimensions, steps and cadences.
+    "preset", Preset {
+        /// The paper's model: 6 layers, 8 heads, width 512, sequences of 512 tokens in batches of 8.
+        Paper = "paper",
+        /// Two layers of width 128: all six runs in minutes on two cores.
+        Small = "small",
+        /// A few steps of a tiny model, for tests.
+        Smoke = "smoke",
+    }
+}
+
+named_choice! {
+    /// What updates the attention pairs; every other parameter is AdamW's.
+    "optimizers", OptimizerName {
+        /// AdamW on the factors, the baseline.
+        Adamw = "adamw",
+        /// Fixed-rank matrices with the embedded metric.
+        FixedEmbedded = "fixed-embedded",
+        /// Fixed-rank matrices with the quotient metric.
+        FixedQuotient = "fixed-quotient",
+        /// Partial isometries with the embedded metric.
+        PartialEmbedded = "partial-embedded",
+        /// Partial isometries with the quotient metric.
+        PartialQuotient = "partial-quotient",
+        /// Partial isometries with the canonical metric.
+        PartialCanonical = "partial-canonical",
+    }
+}
+
+impl OptimizerName {
+    /// Learning rate of the attention pairs when the configuration gives none: 2^-12 for AdamW, 2^-8 for
+    /// the geometries.
+    pub fn default_lr_qkvo(self) -> f64 {
+        match self {
+            Self::Adamw => 2f64.powi(-12),
+            Self::FixedEmbedded
+            | Self::FixedQuotient
+            | Self::PartialEmbedded
+            | Self::PartialQuotient
+            | Self::PartialCanonical => 2f64.powi(-8),
+        }
+    }
+
+    /// Whether [`Normalize::Spectral`] exists for this optimizer. Only the embedded geometries have a spectral
+    /// norm; AdamW normalizes nothing, so that any choice is accepted and ignored.
+    pub fn supports_spectral_norm(self) -> bool {
+        match self {
+            Self::Adamw | Self::FixedEmbedded | Self::PartialEmbedded => true,
+            Self::FixedQuotient | Self::PartialQuotient | Self::PartialCanonical => false,
+        }
+    }
+}
+
+named_choice! {
+    /// The learning rate's course after the warm-up.
+    "schedule", Schedule {
+        /// The peak rate to the end.
+        Constant = "constant",
+        /// Half a cosine down to zero at the last step.
+        Cosine = "cosine",
+        /// A straight line down to zero at the last step.
+        Linear = "linear",
+    }
+}
+
+named_choice! {
+    /// What the step direction is divided by before the learning rate is applied.
+    "normalize", Normalize {
+        /// Nothing.
+        None = "none",
+        /// The geometry's own norm.
+        Metric = "metric",
+        /// The largest singular value; embedded geometries only.
+        Spectral = "spectral",
+    }
+}
+
+named_choice! {
+    /// The retraction of the geometries that have a choice (quotient and canonical partial isometries).
+    "retraction", Retraction {
+        /// The polar factor; invariant under a change of gauge.
+        Polar = "polar",
+        /// QR with non-negative diagonal; depends on the gauge.
+        Qr = "qr",
+    }
+}
+
+named_choice! {
+    /// A root-mean-square norm before the unembedding. The paper names only the blocks' inputs.
+    "final_norm", FinalNorm {
+        /// Normalize before the unembedding.
+        On = "on",
+        /// Feed the last block's output to the unembedding as it is.
+        Off = "off",
+    }
+}
+
+named_choice! {
+    /// Storage of the parameters that forward and backward read.
+    "precision", Precision {
+        /// f32 everywhere.
+        F32 = "f32",
+        /// bf16 parameters with f32 master copies.
+        Bf16 = "bf16",
+    }
+}
+
+named_choice! {
+    /// The machine that the run computes on.
+    "device", Device {
+        /// The processor, pure-Rust engine.
+        Cpu = "cpu",
+        /// The processor through the system's BLAS and LAPACK; needs the feature `openblas`.
+        CpuOpenblas = "cpu-openblas",
+        /// An NVIDIA GPU.
+        Cuda = "cuda",
+        /// Any GPU that wgpu drives.
+        Wgpu = "wgpu",
+    }
+}
+
+/// When the factors' orthogonality is restored. In TOML `"every-step"`, `{ every-k-steps = { k = 10 } }` or
+/// `{ when-defect = { tolerance = 1e-5 } }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reorthogonalize {
+    /// After every step.
+    EveryStep,
+    /// After every k-th step.
+    EveryKSteps {
+        /// The period in steps, at least 1.
+        k: usize,
+    },
+    /// When the orthogonality defect passes a tolerance.
+    WhenDefect {
+        /// Largest accepted Frobenius norm of `U^T U - I`, above 0.
+        tolerance: f64,
+    },
+}

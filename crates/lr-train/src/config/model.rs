@@ -1,0 +1,131 @@
+//! The transformer's dimensions and the presets for them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Preset};
+
+/// Size of the GPT-2 vocabulary, end-of-text token included.
+pub const GPT2_VOCABULARY: usize = 50_257;
+
+/// Dimensions of the model and of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// Transformer blocks.
+    pub layers: usize,
+    /// Attention heads a block; each has one QK and one VO pair.
+    pub heads: usize,
+    /// Width of the residual stream, the m = n of every attention pair.
+    pub d_model: usize,
+    /// Width of a head, the rank r of every attention pair; at most `d_model`.
+    pub head_dim: usize,
+    /// Width of the feed-forward layer.
+    pub d_ff: usize,
+    /// Tokens a window.
+    pub sequence: usize,
+    /// Windows a batch.
+    pub batch: usize,
+    /// Tokens kept of the GPT-2 vocabulary, the most frequent of the corpus first; 50257 keeps them all.
+    pub vocabulary: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self::preset(Preset::Small)
+    }
+}
+
+impl ModelConfig {
+    /// The dimensions of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Paper => Self {
+                layers: 6,
+                heads: 8,
+                d_model: 512,
+                head_dim: 64,
+                d_ff: 2048,
+                sequence: 512,
+                batch: 8,
+                vocabulary: GPT2_VOCABULARY,
+            },
+            Preset::Small => Self {
+                layers: 2,
+                heads: 4,
+                d_model: 128,
+                head_dim: 32,
+                d_ff: 512,
+                sequence: 128,
+                batch: 8,
+                vocabulary: 8192,
+            },
+            Preset::Smoke => Self {
+                layers: 2,
+                heads: 2,
+                d_model: 16,
+                head_dim: 8,
+                d_ff: 32,
+                sequence: 16,
+                batch: 2,
+                vocabulary: 512,
+            },
+        }
+    }
+
+    /// Tokens that one training step reads.
+    pub fn tokens_per_step(&self) -> usize {
+        self.batch * self.sequence
+    }
+
+    /// Checks the dimensions.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] naming the field at fault and the remedy.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let dimensions = [
+            ("model.layers", self.layers),
+            ("model.heads", self.heads),
+            ("model.d_model", self.d_model),
+            ("model.head_dim", self.head_dim),
+            ("model.d_ff", self.d_ff),
+            ("model.batch", self.batch),
+        ];
+        for (field, value) in dimensions {
+            // The upper bound keeps products of three dimensions inside 64 bits, long past any machine's memory.
+            if !(1..=1 << 20).contains(&value) {
+                return Err(ConfigError::invalid(
+                    field,
+                    format!("{value} is out of range; give a value from 1 to 1048576"),
+                ));
+            }
+        }
+        if self.head_dim > self.d_model {
+            return Err(ConfigError::invalid(
+                "model.head_dim",
+                format!(
+                    "rank r = head_dim = {} exceeds min(m, n) = d_model = {}; lower model.head_dim",
+                    self.head_dim, self.d_model
+                ),
+            ));
+        }
+        if !(2..=1 << 20).contains(&self.sequence) {
+            return Err(ConfigError::invalid(
+                "model.sequence",
+                format!(
+                    "{} is out of range; give at least 2 tokens (one predicts the next) and at most 1048576",
+                    self.sequence
+                ),
+            ));
+        }
+        if !(2..=GPT2_VOCABULARY).contains(&self.vocabulary) {
+            return Err(ConfigError::invalid(
+                "model.vocabulary",
+                format!(
+                    "{} is out of range; give a value from 2 to {GPT2_VOCABULARY} (the whole GPT-2 vocabulary)",
+                    self.vocabulary
+                ),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Tests of the configuration: defaults, presets, round trip, and the messages of what is refused.
+
+use super::*;
+
+fn refused(change: impl FnOnce(&mut ExperimentConfig)) -> String {
+    let mut config = ExperimentConfig::default();
+    change(&mut config);
+    config.validate().expect_err("must be refused").to_string()
+}
+
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn defaults_are_the_papers() {
+    let config = ExperimentConfig::default();
+    assert_eq!(config.preset, Preset::Small);
+    assert_eq!(
+        config.optimizers.iter().map(|o| o.as_str()).collect::<Vec<_>>(),
+        [
+            "adamw",
+            "fixed-embedded",
+            "fixed-quotient",
+            "partial-embedded",
+            "partial-quotient",
+            "partial-canonical"
+        ]
+    );
+    assert_eq!(config.lr_qkvo_of(OptimizerName::Adamw), 1.0 / 4096.0);
+    for &geometry in &OptimizerName::ALL[1..] {
+        assert_eq!(config.lr_qkvo_of(geometry), 1.0 / 256.0);
+    }
+    assert_eq!(config.lr_other, 1.0 / 1024.0);
+    assert_eq!((config.warmup_steps, config.schedule), (10, Schedule::Constant));
+    assert_eq!((config.normalize, config.momentum), (Normalize::Metric, 0.0));
+    assert_eq!((config.retraction, config.final_norm), (Retraction::Polar, FinalNorm::On));
+    for &preset in Preset::ALL {
+        ExperimentConfig::preset(preset).validate().unwrap();
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_default_and_a_preset_brings_its_own_defaults() {
+    assert_eq!(ExperimentConfig::from_toml("", "x").unwrap(), ExperimentConfig::default());
+    let paper =
+        ExperimentConfig::from_toml("preset = \"paper\"\nsteps = 7\n[model]\nlayers = 3", "x").unwrap();
+    let mut expected = ExperimentConfig::preset(Preset::Paper);
+    expected.steps = 7;
+    expected.model.layers = 3;
+    assert_eq!(paper, expected);
+    assert_eq!(paper.model.d_model, 512);
+}
+
+#[test]
+fn toml_round_trip_keeps_every_field() {
+    for &preset in Preset::ALL {
+        let config = ExperimentConfig::preset(preset);
+        assert_eq!(ExperimentConfig::from_toml(&config.to_toml().unwrap(), "x").unwrap(), config);
+    }
+    for reorthogonalize in [
+        Reorthogonalize::EveryStep,
+        Reorthogonalize::EveryKSteps { k: 12 },
+        Reorthogonalize::WhenDefect { tolerance: 1e-5 },
+    ] {
+        let config = ExperimentConfig {
+            preset: Preset::Smoke,
+            optimizers: vec![OptimizerName::PartialCanonical, OptimizerName::Adamw],
+            steps: 3,
+            seeds: vec![5, 1],
+            lr_qkvo: Some(0.1 + 0.2),
+            lr_other: 1e-7,
+            warmup_steps: 0,
+            schedule: Schedule::Cosine,
+            normalize: Normalize::None,
+            momentum: 0.9,
+            retraction: Retraction::Qr,
+            reorthogonalize,
+            final_norm: FinalNorm::Off,
+            precision: Precision::Bf16,
+            corpus: "/a \"quoted\" path".to_owned(),
+            corpus_max_bytes: 17,
+            validation_fraction: 0.25,
+            validate_every: 2,
+            validation_batches: 3,
+            observe_every: 4,
+            out: PathBuf::from("elsewhere"),
+            device: Device::CpuOpenblas,
+            threads: 2,
+            model: ModelConfig { layers: 1, heads: 3, ..ModelConfig::preset(Preset::Paper) },
+        };
+        let text = config.to_toml().unwrap();
+        assert_eq!(ExperimentConfig::from_toml(&text, "x").unwrap(), config, "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_key_names_the_key_the_line_and_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "steps = 5\nlerning_rate = 0.1\n").unwrap();
+    let message = ExperimentConfig::load(&path).unwrap_err().to_string();
+    assert_says(&message, &["mine.toml", "line 2", "lerning_rate", "lr_other"]);
+
+    std::fs::write(&path, "[model]\nwidth = 5\n").unwrap();
+    let message = ExperimentConfig::load(&path).unwrap_err().to_string();
+    assert_says(&message, &["mine.toml", "line 2", "width", "d_model"]);
+
+    std::fs::write(&path, "reorthogonalize = { every-k-steps = { k = 1, j = 2 } }").unwrap();
+    assert_says(
+        &ExperimentConfig::load(&path).unwrap_err().to_string(),
+        &["mine.toml", "unexpected keys in table: j"],
+    );
+}
+
+#[test]
+fn wrong_values_and_missing_files_name_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, "optimizers = [\"adamw\", \"sgd\"]").unwrap();
+    let message = ExperimentConfig::load(&path).unwrap_err().to_string();
+    assert_says(&message, &["mine.toml", "sgd", "fixed-embedded"]);
+
+    std::fs::write(&path, "steps = -1").unwrap();
+    assert_says(&ExperimentConfig::load(&path).unwrap_err().to_string(), &["mine.toml", "line 1", "-1"]);
+
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert_says(&ExperimentConfig::load(&path).unwrap_err().to_string(), &["mine.toml", "UTF-8"]);
+
+    let missing = folder.path().join("missing.toml");
+    assert_says(&ExperimentConfig::load(&missing).unwrap_err().to_string(), &["missing.toml"]);
+}
+
+#[test]
+fn impossible_values_name_the_field_and_the_remedy() {
+    assert_says(
+        &refused(|c| c.model.head_dim = 256),
+        &[
+            "model.head_dim",
+            "rank r = head_dim = 256 exceeds min(m, n) = d_model = 128; lower model.head_dim",
+        ],
+    );
+    assert_says(&refused(|c| c.normalize = Normalize::Spectral), &["normalize", "fixed-quotient", "metric"]);
+    for momentum in [1.0, -0.1, f64::NAN] {
+        assert_says(&refused(|c| c.momentum = momentum), &["momentum", "[0, 1)"]);
+    }
+    for rate in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        assert_says(&refused(|c| c.lr_other = rate), &["lr_other", "positive"]);
+        assert_says(&refused(|c| c.lr_qkvo = Some(rate)), &["lr_qkvo", "positive"]);
+    }
+    for fraction in [0.0, 1.0, f64::NAN] {
+        assert_says(&refused(|c| c.validation_fraction = fraction), &["validation_fraction", "0.05"]);
+    }
+    assert_says(&refused(|c| c.optimizers.clear()), &["optimizers", "adamw"]);
+    assert_says(&refused(|c| c.optimizers.push(OptimizerName::Adamw)), &["optimizers", "adamw", "twice"]);
+    assert_says(&refused(|c| c.seeds.clear()), &["seeds"]);
+    assert_says(&refused(|c| c.seeds = vec![3, 3]), &["seeds", "3"]);
+    assert_says(&refused(|c| c.seeds = vec![u64::MAX]), &["seeds", "2^63"]);
+    assert_says(&refused(|c| c.steps = 0), &["steps"]);
+    assert_says(&refused(|c| c.validate_every = 0), &["validate_every"]);
+    assert_says(&refused(|c| c.validation_batches = 0), &["validation_batches"]);
+    assert_says(&refused(|c| c.observe_every = 0), &["observe_every"]);
+    assert_says(&refused(|c| c.corpus = " ".to_owned()), &["corpus", "crates"]);
+    assert_says(&refused(|c| c.corpus_max_bytes = 0), &["corpus_max_bytes"]);
+    assert_says(&refused(|c| c.out = PathBuf::new()), &["out"]);
+    assert_says(&refused(|c| c.model.sequence = 1), &["model.sequence", "2"]);
+    assert_says(&refused(|c| c.model.heads = 0), &["model.heads"]);
+    assert_says(&refused(|c| c.model.d_ff = usize::MAX), &["model.d_ff"]);
+    assert_says(&refused(|c| c.model.vocabulary = 50_258), &["model.vocabulary", "50257"]);
+    assert_says(
+        &refused(|c| c.reorthogonalize = Reorthogonalize::EveryKSteps { k: 0 }),
+        &["reorthogonalize.every-k-steps.k"],
+    );
+    assert_says(
+        &refused(|c| c.reorthogonalize = Reorthogonalize::WhenDefect { tolerance: -1.0 }),
+        &["reorthogonalize.when-defect.tolerance"],
+    );
+}
+
+#[test]
+fn spectral_normalization_is_accepted_for_the_embedded_geometries() {
+    let config = ExperimentConfig {
+        normalize: Normalize::Spectral,
+        optimizers: vec![OptimizerName::Adamw, OptimizerName::FixedEmbedded, OptimizerName::PartialEmbedded],
+        ..ExperimentConfig::default()
+    };
+    config.validate().unwrap();
+}
+
+#[test]
+fn devices_that_are_not_built_say_so() {
+    for device in [Device::Cuda, Device::Wgpu] {
+        assert_says(&refused(|c| c.device = device), &["device", device.as_str(), "not built yet"]);
+    }
+    let openblas = ExperimentConfig { device: Device::CpuOpenblas, ..ExperimentConfig::default() }.validate();
+    assert_eq!(openblas.is_ok(), cfg!(feature = "openblas"));
+}
+
+#[test]
+fn names_parse_as_they_print() {
+    for &name in OptimizerName::ALL {
+        assert_eq!(name.to_string().parse::<OptimizerName>().unwrap(), name);
+    }
+    let error = "Adam".parse::<OptimizerName>().unwrap_err().to_string();
+    assert_says(&error, &["optimizers", "Adam", "adamw, fixed-embedded"]);
+}

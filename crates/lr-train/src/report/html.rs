@@ -1,0 +1,247 @@
+//! The page: figures, table and what the run was, in one file that a browser shows and prints as it is.
+
+use std::fmt::Write;
+
+use super::axis::superscript;
+use super::figures::{self, Figure};
+use super::{Report, Source, series, table};
+use crate::config::{ExperimentConfig, OptimizerName};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Text made safe for HTML and SVG content and attributes.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The whole page.
+pub fn page(report: &Report) -> Result<String, String> {
+    let mut body = String::new();
+    body.push_str("<h1>Low-rank attention pairs trained on their manifolds</h1>\n");
+    for source in &report.sources {
+        let _ = writeln!(body, "<p class=\"brief\">{}</p>", escape(&brief(&source.summary.config)));
+    }
+    body.push_str(&warnings(report));
+    body.push_str("<h2>Final losses</h2>\n");
+    body.push_str(&table::results(report));
+    body.push_str(
+        "<p class=\"note\">Means over the seeds, \u{b1} sample standard deviation. Peak memory is that of the \
+         process up to the end of the run; runs before it in the same process count.</p>\n",
+    );
+    section(&mut body, "Losses", figures::losses(report)?, "No finite loss was recorded.");
+    section(
+        &mut body,
+        "Relative to AdamW",
+        figures::relative_to_adamw(report)?,
+        "Nothing to compare: AdamW and another optimizer must share a seed.",
+    );
+    section(&mut body, "Defects", figures::defects(report)?, "No defects were measured.");
+    body.push_str("<h2>What was run</h2>\n");
+    for source in &report.sources {
+        body.push_str(&provenance(source)?);
+    }
+    Ok(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Low-rank attention pairs: report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         {body}</main>\n</body>\n</html>\n"
+    ))
+}
+
+fn section(body: &mut String, title: &str, figure: Option<Figure>, absent: &str) {
+    let _ = match figure {
+        Some(figure) => writeln!(
+            body,
+            "<h2>{title}</h2>\n<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>",
+            figure.svg,
+            escape(&figure.caption)
+        ),
+        None => writeln!(body, "<h2>{title}</h2>\n<p>{absent}</p>"),
+    };
+}
+
+/// The configuration in a sentence or two.
+fn brief(config: &ExperimentConfig) -> String {
+    let model = &config.model;
+    let names: Vec<&str> = config.optimizers.iter().map(|name| name.as_str()).collect();
+    let seeds: Vec<String> = config.seeds.iter().map(u64::to_string).collect();
+    format!(
+        "Preset {}: {} layers of {} heads, width {}, rank {} per head, feed-forward {}, vocabulary {}; {} steps of \
+         {} \u{d7} {} tokens. {}; {} {}. Learning rate of the attention pairs {}, of everything else {}; \
+         {} steps of warm-up, then {}; {} normalization, momentum {}.",
+        config.preset,
+        model.layers,
+        model.heads,
+        model.d_model,
+        model.head_dim,
+        model.d_ff,
+        model.vocabulary,
+        config.steps,
+        model.batch,
+        model.sequence,
+        names.join(", "),
+        if config.seeds.len() == 1 { "seed" } else { "seeds" },
+        seeds.join(", "),
+        attention_rate(config),
+        power_of_two(config.lr_other),
+        config.warmup_steps,
+        config.schedule,
+        config.normalize,
+        config.momentum,
+    )
+}
+
+fn attention_rate(config: &ExperimentConfig) -> String {
+    match config.lr_qkvo {
+        Some(rate) => power_of_two(rate),
+        None => format!(
+            "{} (AdamW: {})",
+            power_of_two(OptimizerName::FixedEmbedded.default_lr_qkvo()),
+            power_of_two(OptimizerName::Adamw.default_lr_qkvo())
+        ),
+    }
+}
+
+fn power_of_two(rate: f64) -> String {
+    let exponent = rate.log2();
+    if exponent.fract() == 0.0 && exponent < 0.0 {
+        format!("2{}", superscript(exponent as i32))
+    } else {
+        rate.to_string()
+    }
+}
+
+/// What a reader must know before believing the curves: divergence, runs cut short, folders that differ.
+fn warnings(report: &Report) -> String {
+    let mut notes: Vec<String> = series::diverged(report.records())
+        .into_iter()
+        .map(|(run, step)| format!("{run} diverged: its loss is not finite at step {step}."))
+        .collect();
+    for source in &report.sources {
+        let config = &source.summary.config;
+        let short = source.summary.runs.iter().filter(|run| run.steps < config.steps);
+        notes.extend(short.map(|run| {
+            format!(
+                "{} seed {} ended after {} of {} steps.",
+                run.optimizer, run.seed, run.steps, config.steps
+            )
+        }));
+        let missing =
+            (config.optimizers.len() * config.seeds.len()).saturating_sub(source.summary.runs.len());
+        if missing > 0 {
+            notes.push(format!("{missing} run(s) of {} have not ended.", source.folder.display()));
+        }
+    }
+    let differing = differing_keys(report);
+    if !differing.is_empty() {
+        notes.push(format!("The folders differ in: {}.", differing.join(", ")));
+    }
+    if notes.is_empty() {
+        return String::new();
+    }
+    let items: String = notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
+    format!("<ul class=\"warning\">{items}</ul>\n")
+}
+
+/// The configuration keys, and `corpus checksum`, in which the sources differ; what runs and where the results
+/// go is theirs to choose.
+fn differing_keys(report: &Report) -> Vec<String> {
+    let configs: Vec<serde_json::Value> = report
+        .sources
+        .iter()
+        .filter_map(|source| serde_json::to_value(&source.summary.config).ok())
+        .collect();
+    let keys: std::collections::BTreeSet<&String> =
+        configs.iter().filter_map(|config| config.as_object()).flat_map(|object| object.keys()).collect();
+    let mut differing: Vec<String> = keys
+        .into_iter()
+        .filter(|key| !["optimizers", "seeds", "out"].contains(&key.as_str()))
+        .filter(|key| configs.windows(2).any(|pair| pair[0].get(key.as_str()) != pair[1].get(key.as_str())))
+        .cloned()
+        .collect();
+    let checksum = |source: &Source| source.corpus.as_ref().map(|corpus| corpus.checksum.clone());
+    if report.sources.windows(2).any(|pair| checksum(&pair[0]) != checksum(&pair[1])) {
+        differing.push("corpus checksum".to_owned());
+    }
+    differing
+}
+
+fn provenance(source: &Source) -> Result<String, String> {
+    let machine = &source.summary.machine;
+    let unknown = || "unknown".to_owned();
+    let mut rows = vec![
+        ("folder", source.folder.display().to_string()),
+        ("version", format!("lowrank {}", source.summary.version)),
+        ("processor", machine.cpu.clone().unwrap_or_else(unknown)),
+        ("cores, threads", format!("{}, {}", machine.cores, machine.threads)),
+        ("system", machine.os.clone()),
+        ("memory", machine.memory_mb.map_or_else(unknown, |memory| format!("{memory} MB"))),
+    ];
+    if let Some(corpus) = &source.corpus {
+        rows.push(("corpus", corpus.source.clone()));
+        rows.push((
+            "text",
+            format!(
+                "{} bytes in {} documents; {} tokens for training, {} held out; vocabulary {}",
+                grouped(corpus.bytes),
+                grouped(corpus.documents),
+                grouped(corpus.train_tokens),
+                grouped(corpus.validation_tokens),
+                grouped(corpus.vocabulary as u64)
+            ),
+        ));
+        rows.push(("checksum", corpus.checksum.clone()));
+    }
+    let rows: String =
+        rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value))).collect();
+    let config = source.summary.config.to_toml().map_err(|error| error.to_string())?;
+    let folder = source.folder.display().to_string();
+    let command = format!(
+        "cargo xtask experiment mha --config {} --out {}",
+        shell_word(&format!("{folder}/config.toml")),
+        shell_word(&format!("{folder}-again"))
+    );
+    Ok(format!(
+        "<dl>{rows}</dl>\n<p>To run it again:</p>\n<pre>{}</pre>\n<p>The configuration:</p>\n<pre>{}</pre>\n",
+        escape(&command),
+        escape(config.trim_end())
+    ))
+}
+
+/// A word that a shell reads as one: quoted only where it must be.
+fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "/._-+:".contains(character);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_formats() {
+        assert_eq!(grouped(1234567), "1\u{202f}234\u{202f}567");
+        assert_eq!(grouped(12), "12");
+        assert_eq!(power_of_two(1.0 / 256.0), "2\u{207b}\u{2078}");
+        assert_eq!(power_of_two(0.3), "0.3");
+        assert_eq!(shell_word("runs/mha"), "runs/mha");
+        assert_eq!(shell_word("it's"), "'it'\\''s'");
+        assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
+    }
+}
