@@ -91,8 +91,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Panics
     /// If `workers` is empty.
-    fn for_each_slice<I, W>(&self, slices: I, workers: &mut [W], work: impl Fn(&Self, I::Item, &mut W) + Sync)
-    where
+    fn for_each_slice<I, W>(
+        &self,
+        slices: I,
+        workers: &mut [W],
+        work: impl Fn(&Self, I::Item, &mut W) + Sync,
+    ) where
         I: Iterator + Send,
         I::Item: Send,
         W: Send;

@@ -34,7 +34,13 @@ pub trait Factor: Blas {
     /// `v` is `[batch, n, n]`. Status 1 where `a` is not finite or the iteration did not converge; the
     /// outputs of such a problem are unspecified but finite.
     #[track_caller]
-    fn svd(&self, a: MatsMut<'_, Self>, s: MatsMut<'_, Self>, v: MatsMut<'_, Self>, status: MatsMut<'_, Self>);
+    fn svd(
+        &self,
+        a: MatsMut<'_, Self>,
+        s: MatsMut<'_, Self>,
+        v: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+    );
 
     /// Symmetric eigendecomposition `a = Q diag(w) Q^T`, reading the lower triangle: `a` becomes `Q`,
     /// `w` (`[batch, 1, n]`) ascends. Status 1 where `a` is not finite or the iteration did not

@@ -19,6 +19,7 @@ mod backend;
 mod blas;
 mod check;
 mod composite;
+mod cpu;
 mod factor;
 mod host;
 mod layout;
@@ -30,6 +31,9 @@ mod scratch;
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
 pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, truncated_svd};
+#[cfg(feature = "openblas")]
+pub use cpu::OpenBlas;
+pub use cpu::{Cpu, Engine, Faer, NotConverged, Source, Threads};
 pub use factor::{Factor, PivotGuard};
 pub use host::{HostBuffer, Panel, PanelMut};
 pub use layout::{Dims, Layout};

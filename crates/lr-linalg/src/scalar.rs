@@ -13,7 +13,16 @@ mod sealed {
 /// Algorithms are written over backends, not over scalars; this trait is what host-side code (tests,
 /// observers, the CPU backends) needs in order to move numbers in and out.
 pub trait Scalar:
-    sealed::Sealed + faer::traits::RealField + Copy + Debug + Display + Default + PartialOrd + Send + Sync + 'static
+    sealed::Sealed
+    + faer::traits::RealField
+    + Copy
+    + Debug
+    + Display
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
 {
     /// Distance from 1 to the next larger number.
     const EPSILON: f64;

@@ -34,13 +34,25 @@ pub enum PolarMethod {
 /// A complete linear-algebra backend: the bound that algorithms ask for.
 pub trait Linalg: Factor {
     /// Replaces tall full-rank matrices `z` (`m >= n`) by their orthonormal polar factors; see [`polar`].
-    fn polar(&self, method: PolarMethod, z: MatsMut<'_, Self>, status: MatsMut<'_, Self>, scope: &Scope<'_, Self>) {
+    fn polar(
+        &self,
+        method: PolarMethod,
+        z: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+        scope: &Scope<'_, Self>,
+    ) {
         polar(self, method, z, status, scope);
     }
 
     /// Thin QR with non-negative diagonal through Gram matrices, Householder where that breaks down;
     /// see [`cholesky_qr`].
-    fn cholesky_qr(&self, a: MatsMut<'_, Self>, r: MatsMut<'_, Self>, status: MatsMut<'_, Self>, scope: &Scope<'_, Self>) {
+    fn cholesky_qr(
+        &self,
+        a: MatsMut<'_, Self>,
+        r: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+        scope: &Scope<'_, Self>,
+    ) {
         cholesky_qr(self, a, r, status, scope);
     }
 

@@ -35,7 +35,9 @@ pub fn polar<B: Linalg>(
                 return;
             }
             PolarMethod::GramEigen => gram_inverse_sqrt(b, &z, factor.as_mut(), status, scope),
-            PolarMethod::NewtonSchulz { iterations } => newton_schulz(b, &z, factor.as_mut(), iterations, scope),
+            PolarMethod::NewtonSchulz { iterations } => {
+                newton_schulz(b, &z, factor.as_mut(), iterations, scope)
+            }
         }
         b.copy(z.as_ref().n(), tall.as_mut());
         b.gemm(1.0, tall.as_ref().n(), factor.as_ref().n(), Overwrite, z);

@@ -83,6 +83,17 @@ impl<'a, T: Scalar, B: Backend<Elem = T, Buffer = HostBuffer<T>>> MatsMut<'a, B>
         PanelMut { data, rows: d.rows, cols: d.cols, row_stride: layout.row_stride, borrow: PhantomData }
     }
 
+    /// The only matrix of a batch of one, writable.
+    ///
+    /// # Panics
+    /// If the batch is not one.
+    #[track_caller]
+    pub fn into_panel(mut self) -> PanelMut<'a, T> {
+        assert_eq!(self.dims().batch, 1, "into_panel needs a batch of one");
+        let panel = self.panel_mut(0);
+        PanelMut { borrow: PhantomData, ..panel }
+    }
+
     /// Matrix `p` of the view, readable.
     ///
     /// # Panics
@@ -107,6 +118,16 @@ impl<'a, T: Scalar, B: Backend<Elem = T, Buffer = HostBuffer<T>>> MatsMut<'a, B>
 }
 
 impl<'a, T: Scalar> Panel<'a, T> {
+    /// Row-major `data` as a matrix without gaps.
+    ///
+    /// # Panics
+    /// If `data` has another length than `rows * cols`.
+    #[track_caller]
+    pub fn from_slice(data: &'a [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), rows * cols, "{rows} x {cols} matrix");
+        Self { data: data.as_ptr(), rows, cols, row_stride: cols, borrow: PhantomData }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -188,6 +209,16 @@ impl<'a, T: Scalar> Panel<'a, T> {
 }
 
 impl<'a, T: Scalar> PanelMut<'a, T> {
+    /// Row-major `data` as a matrix without gaps.
+    ///
+    /// # Panics
+    /// If `data` has another length than `rows * cols`.
+    #[track_caller]
+    pub fn from_slice(data: &'a mut [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), rows * cols, "{rows} x {cols} matrix");
+        Self { data: data.as_mut_ptr(), rows, cols, row_stride: cols, borrow: PhantomData }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -206,6 +237,11 @@ impl<'a, T: Scalar> PanelMut<'a, T> {
     /// Element `(0, 0)`.
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.data
+    }
+
+    /// The same matrix, lent for a while.
+    pub fn reborrow(&mut self) -> PanelMut<'_, T> {
+        PanelMut { borrow: PhantomData, ..*self }
     }
 
     /// The same matrix, readable.

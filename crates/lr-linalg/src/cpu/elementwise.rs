@@ -1,0 +1,240 @@
+//! Element-wise kernels on single panels. Each loop is compiled for every vector width that `pulp`
+//! knows and dispatched at run time. No fused multiply-add: results are the same bits on every machine.
+
+use crate::{AdamWCoefficients, Map, Panel, PanelMut, Part, Scalar};
+use pulp::Arch;
+
+/// Side of the square tiles in which matrices are transposed: a cache line of `f32`.
+const TILE: usize = 16;
+
+/// Accumulators of a sum: four AVX registers of `f32`.
+const LANES: usize = 32;
+
+/// Calls `f` on long rows: one if there are no gaps.
+#[inline(always)]
+fn rows<T: Scalar>(y: PanelMut<'_, T>, mut f: impl FnMut(&mut [T])) {
+    let mut y = if y.is_packed() { y.flat() } else { y };
+    for i in 0..y.rows() {
+        f(y.row_mut(i));
+    }
+}
+
+/// The same on two panels of one shape.
+#[inline(always)]
+fn row_pairs<T: Scalar>(x: Panel<'_, T>, y: PanelMut<'_, T>, mut f: impl FnMut(&[T], &mut [T])) {
+    let packed = x.is_packed() && y.is_packed();
+    let (x, mut y) = if packed { (x.flat(), y.flat()) } else { (x, y) };
+    for i in 0..y.rows() {
+        f(x.row(i), y.row_mut(i));
+    }
+}
+
+pub(super) fn fill<T: Scalar>(value: T, y: PanelMut<'_, T>) {
+    rows(y, |y| y.fill(value));
+}
+
+pub(super) fn add_diagonal<T: Scalar>(value: T, mut y: PanelMut<'_, T>) {
+    for i in 0..y.rows().min(y.cols()) {
+        y.row_mut(i)[i] += value;
+    }
+}
+
+pub(super) fn copy<T: Scalar>(x: Panel<'_, T>, y: PanelMut<'_, T>) {
+    row_pairs(x, y, |x, y| y.copy_from_slice(x));
+}
+
+/// `y = x^T`, tile by tile so that both sides stay in the first-level cache.
+pub(super) fn transpose<T: Scalar>(x: Panel<'_, T>, mut y: PanelMut<'_, T>) {
+    Arch::new().dispatch(|| {
+        for i0 in (0..y.rows()).step_by(TILE) {
+            let i1 = (i0 + TILE).min(y.rows());
+            for j0 in (0..y.cols()).step_by(TILE) {
+                let j1 = (j0 + TILE).min(y.cols());
+                let mut tile = [[T::ZERO; TILE]; TILE];
+                for j in j0..j1 {
+                    for (line, &value) in tile.iter_mut().zip(&x.row(j)[i0..i1]) {
+                        line[j - j0] = value;
+                    }
+                }
+                for i in i0..i1 {
+                    y.row_mut(i)[j0..j1].copy_from_slice(&tile[i - i0][..j1 - j0]);
+                }
+            }
+        }
+    });
+}
+
+/// `y = alpha x + beta y`; `y` is not read for `beta = 0`.
+pub(super) fn axpby<T: Scalar>(alpha: T, x: Panel<'_, T>, beta: T, y: PanelMut<'_, T>) {
+    Arch::new().dispatch(|| {
+        if beta == T::ZERO {
+            row_pairs(x, y, |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = alpha * x));
+        } else if beta == T::ONE {
+            row_pairs(x, y, |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y += alpha * x));
+        } else {
+            row_pairs(x, y, |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = alpha * x + beta * *y));
+        }
+    });
+}
+
+/// `y = beta y`; zeros for `beta = 0` whatever `y` held.
+pub(super) fn scale<T: Scalar>(beta: T, y: PanelMut<'_, T>) {
+    if beta == T::ZERO {
+        fill(T::ZERO, y);
+    } else if beta != T::ONE {
+        Arch::new().dispatch(|| rows(y, |y| y.iter_mut().for_each(|y| *y *= beta)));
+    }
+}
+
+/// Scales column `j` by `diagonal[j]`.
+pub(super) fn scale_columns<T: Scalar>(diagonal: &[T], mut y: PanelMut<'_, T>) {
+    Arch::new().dispatch(|| {
+        for i in 0..y.rows() {
+            y.row_mut(i).iter_mut().zip(diagonal).for_each(|(y, &d)| *y *= d);
+        }
+    });
+}
+
+/// The symmetric or skew part of a square panel, two mirrored tiles at a time.
+pub(super) fn take_part<T: Scalar>(part: Part, mut y: PanelMut<'_, T>) {
+    let sign = match part {
+        Part::Sym => T::ONE,
+        Part::Skew => -T::ONE,
+    };
+    let half = T::from_f64(0.5);
+    let n = y.rows();
+    Arch::new().dispatch(|| {
+        for i0 in (0..n).step_by(TILE) {
+            let i1 = (i0 + TILE).min(n);
+            for j0 in (0..=i0).step_by(TILE) {
+                let j1 = (j0 + TILE).min(n);
+                // The upper tile, transposed, becomes that of the part; the lower one follows from it.
+                let mut tile = [[T::ZERO; TILE]; TILE];
+                for j in j0..j1 {
+                    for (line, &value) in tile.iter_mut().zip(&y.row(j)[i0..i1]) {
+                        line[j - j0] = value;
+                    }
+                }
+                for i in i0..i1 {
+                    let lower = &mut y.row_mut(i)[j0..j1];
+                    for (low, high) in lower.iter_mut().zip(&mut tile[i - i0]) {
+                        let value = half * (*low + sign * *high);
+                        *low = value;
+                        *high = sign * value;
+                    }
+                }
+                for j in j0..j1 {
+                    for (value, line) in y.row_mut(j)[i0..i1].iter_mut().zip(&tile) {
+                        *value = line[j - j0];
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Copies the strict lower triangle above the diagonal.
+pub(super) fn mirror_lower<T: Scalar>(mut y: PanelMut<'_, T>) {
+    for i in 0..y.rows() {
+        for j in 0..i {
+            y.row_mut(j)[i] = y.row(i)[j];
+        }
+    }
+}
+
+/// Ones on the diagonal, zeros elsewhere.
+pub(super) fn identity<T: Scalar>(mut y: PanelMut<'_, T>) {
+    for i in 0..y.rows() {
+        let row = y.row_mut(i);
+        row.fill(T::ZERO);
+        if let Some(x) = row.get_mut(i) {
+            *x = T::ONE;
+        }
+    }
+}
+
+pub(super) fn map<T: Scalar>(map: Map, y: PanelMut<'_, T>) {
+    // Comparisons, not `max`: a NaN must survive.
+    let at_least = |x: T, floor: T| if x < floor { floor } else { x };
+    Arch::new().dispatch(|| match map {
+        Map::Sqrt => rows(y, |y| y.iter_mut().for_each(|x| *x = Scalar::sqrt(at_least(*x, T::ZERO)))),
+        Map::Floor(floor) => {
+            let floor = T::from_f64(floor);
+            rows(y, |y| y.iter_mut().for_each(|x| *x = at_least(*x, floor)));
+        }
+        Map::Ratio { numerator, floor } => {
+            let (numerator, floor) = (T::from_f64(numerator), T::from_f64(floor));
+            rows(y, |y| y.iter_mut().for_each(|x| *x = numerator / at_least(*x, floor)));
+        }
+        Map::RoundToBf16 => {
+            rows(y, |y| y.iter_mut().for_each(|x| *x = T::from_f64(round_to_bf16(x.to_f64() as f32).into())));
+        }
+    });
+}
+
+/// The nearest bfloat16, ties to even: the upper half of the bits, rounded.
+#[inline(always)]
+fn round_to_bf16(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) & 0xffff_0000;
+    f32::from_bits(if x.is_nan() { bits | 0x0040_0000 } else { rounded })
+}
+
+/// `<x, y>` of two slices of one length, in fixed order.
+pub(super) fn dot<T: Scalar>(x: &[T], y: &[T]) -> f64 {
+    Arch::new().dispatch(|| {
+        let mut sums = [T::ZERO; LANES];
+        let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+        let rest = xs.remainder().iter().zip(ys.remainder());
+        for (x, y) in xs.zip(ys) {
+            for lane in 0..LANES {
+                sums[lane] += x[lane] * y[lane];
+            }
+        }
+        let rest: f64 = rest.map(|(&x, &y)| x.to_f64() * y.to_f64()).sum();
+        sums.iter().map(|s| s.to_f64()).sum::<f64>() + rest
+    })
+}
+
+/// Whether all `|x|` are at most `bound`; no NaN is.
+pub(super) fn all_within<T: Scalar>(bound: f64, x: Panel<'_, T>) -> bool {
+    let x = if x.is_packed() { x.flat() } else { x };
+    Arch::new().dispatch(|| {
+        (0..x.rows()).all(|i| {
+            let within = |chunk: &[T]| chunk.iter().fold(true, |ok, x| ok & (x.to_f64().abs() <= bound));
+            x.row(i).chunks(512).all(within)
+        })
+    })
+}
+
+/// Largest absolute value of a panel; NaN entries are passed over.
+pub(super) fn max_abs<T: Scalar>(x: Panel<'_, T>) -> T {
+    let x = if x.is_packed() { x.flat() } else { x };
+    Arch::new().dispatch(|| {
+        let mut largest = [T::ZERO; LANES];
+        for i in 0..x.rows() {
+            for chunk in x.row(i).chunks(LANES) {
+                for (largest, &x) in largest.iter_mut().zip(chunk) {
+                    let x = Scalar::abs(x);
+                    *largest = if x > *largest { x } else { *largest };
+                }
+            }
+        }
+        largest.into_iter().fold(T::ZERO, |a, b| if b > a { b } else { a })
+    })
+}
+
+/// One AdamW update of slices of one length; see [`crate::Blas::adamw`].
+pub(super) fn adamw<T: Scalar>(c: AdamWCoefficients, g: &[T], m: &mut [T], v: &mut [T], x: &mut [T]) {
+    let of = T::from_f64;
+    let (beta1, rest1, beta2, rest2) = (of(c.beta1), of(1.0 - c.beta1), of(c.beta2), of(1.0 - c.beta2));
+    let (decay, step) = (of(1.0 - c.lr * c.weight_decay), of(c.lr / c.bias_correction1));
+    let (root, epsilon) = (of(c.bias_correction2.sqrt().recip()), of(c.epsilon));
+    Arch::new().dispatch(|| {
+        for (((&g, m), v), x) in g.iter().zip(m).zip(v).zip(x) {
+            *m = beta1 * *m + rest1 * g;
+            *v = beta2 * *v + rest2 * (g * g);
+            *x = decay * *x - step * (*m / (Scalar::sqrt(*v) * root + epsilon));
+        }
+    });
+}
