@@ -210,7 +210,7 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
         "svd"
     }
 
-    fn order(&self) -> Order {
+    fn order(&self, _: &FixedRankEmbedded) -> Order {
         Order::Second
     }
 

@@ -244,7 +244,7 @@ impl<B: Linalg> Retraction<B, FixedRankQuotient> for AdditiveRetraction {
         "additive"
     }
 
-    fn order(&self) -> Order {
+    fn order(&self, _: &FixedRankQuotient) -> Order {
         Order::First
     }
 

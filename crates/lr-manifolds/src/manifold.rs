@@ -250,8 +250,8 @@ pub trait Retraction<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + '
     /// Name as in reports.
     fn name(&self) -> &'static str;
 
-    /// Order.
-    fn order(&self) -> Order;
+    /// Order on `manifold`: whether it is second depends on the metric, too.
+    fn order(&self, manifold: &M) -> Order;
 
     /// `to = R_x(t v)` with its frame; `t` is a constant or one device scalar for each problem.
     #[allow(clippy::too_many_arguments)]

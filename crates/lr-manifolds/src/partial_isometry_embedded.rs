@@ -183,7 +183,7 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         "svd"
     }
 
-    fn order(&self) -> Order {
+    fn order(&self, _: &PartialIsometryEmbedded) -> Order {
         Order::Second
     }
 

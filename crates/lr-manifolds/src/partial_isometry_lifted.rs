@@ -301,10 +301,11 @@ impl<B: Linalg> Retraction<B, PartialIsometryLifted> for StiefelRetraction {
         }
     }
 
-    fn order(&self) -> Order {
-        match self {
-            Self::Polar => Order::Second,
-            Self::Qr => Order::First,
+    fn order(&self, manifold: &PartialIsometryLifted) -> Order {
+        match (self, manifold.metric) {
+            (Self::Polar, IsometryMetric::Quotient) => Order::Second,
+            // Geodesics of the canonical metric accelerate within the tangent space, by X Omega.
+            (Self::Polar, IsometryMetric::Canonical) | (Self::Qr, _) => Order::First,
         }
     }
 

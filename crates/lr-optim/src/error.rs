@@ -1,0 +1,55 @@
+//! What an optimizer refuses: settings that make no sense, and saved states that do not fit.
+
+use lr_linalg::{DeviceError, Dims};
+
+/// A setting that the optimizer cannot follow.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OptimError {
+    /// The device failed while the state was laid out.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The geometry does not admit the shape.
+    #[error(transparent)]
+    Shape(#[from] lr_manifolds::ShapeError),
+    /// The momentum coefficient is not in `[0, 1)`.
+    #[error("momentum nu = {0} must lie in [0, 1)")]
+    Momentum(f64),
+    /// The clamp of a normalization is not positive.
+    #[error("normalization clamp c = {0} must be positive")]
+    Clamp(f64),
+    /// The geometry does not have the norm.
+    #[error(
+        "{geometry} has no spectral norm: spectral normalization exists for the embedded geometries; \
+         use metric normalization or none"
+    )]
+    NoSuchNorm {
+        /// Name of the geometry.
+        geometry: &'static str,
+    },
+}
+
+/// A saved state that does not fit the optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// An entry is not there.
+    #[error("saved state has no entry `{name}`; it was made with other settings")]
+    Missing {
+        /// Name of the entry.
+        name: String,
+    },
+    /// An entry has another shape.
+    #[error(
+        "saved state entry `{name}` has shape {found:?}, expected {expected:?}; it was made with another model"
+    )]
+    Shape {
+        /// Name of the entry.
+        name: String,
+        /// Shape needed.
+        expected: Dims,
+        /// Shape found.
+        found: Dims,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}

@@ -1,0 +1,117 @@
+//! Every geometry with every retraction and transport that goes with it, in one place: the golden test
+//! and the conformance suite both walk this list.
+
+use lr_linalg::Linalg;
+use lr_manifolds::{
+    AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
+    HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LiftedProjection,
+    Manifold, PartialIsometryEmbedded, PartialIsometryLifted, Retraction, StiefelRetraction, SvdRetraction,
+    Transport,
+};
+
+/// What a combination promises beyond the axioms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Which group acts on the factors without changing `W`.
+    pub gauge: Gauge,
+    /// Whether steps are the same for all factors of one `W`.
+    pub invariance: Invariance,
+}
+
+/// The factors of one `W`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gauge {
+    /// `(A M, B M^{-T})`, M invertible.
+    General,
+    /// `(U Q, V Q)`, Q orthogonal.
+    Orthogonal,
+}
+
+/// Whether a step depends on the factors chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invariance {
+    /// It does not.
+    Holds,
+    /// It does, as the paper warns of the QR retraction.
+    Fails,
+}
+
+/// What is done with each combination.
+pub trait Visitor<B: Linalg> {
+    /// Called once for every combination.
+    fn visit<M, R, T>(&mut self, manifold: M, retraction: R, transport: T, claims: Claims)
+    where
+        M: Manifold<B>,
+        R: Retraction<B, M>,
+        T: Transport<B, M>;
+}
+
+/// Names of the geometries that the registry knows, in the golden index's spelling.
+pub const NAMES: [&str; 9] = [
+    "fixed-embedded",
+    "fixed-quotient",
+    "partial-embedded",
+    "partial-quotient",
+    "partial-canonical",
+    "grid-fixed-embedded",
+    "grid-fixed-quotient",
+    "grid-partial-quotient",
+    "grid-partial-canonical",
+];
+
+/// Shows `visitor` the geometry called `name` on `grid`, with the given Stiefel retraction where there
+/// is a choice.
+///
+/// # Panics
+/// If the name is unknown or the grid does not fit it.
+pub fn visit_named<B: Linalg>(
+    name: &str,
+    grid: &Grid,
+    stiefel: StiefelRetraction,
+    visitor: &mut impl Visitor<B>,
+) {
+    let general = Claims { gauge: Gauge::General, invariance: Invariance::Holds };
+    let orthogonal = Claims { gauge: Gauge::Orthogonal, invariance: Invariance::Holds };
+    match name.trim_start_matches("grid-") {
+        "fixed-embedded" => {
+            let manifold = FixedRankEmbedded::new(grid.clone()).expect(name);
+            visitor.visit(manifold, SvdRetraction::default(), EmbeddedProjection, general);
+        }
+        "fixed-quotient" => {
+            let manifold = FixedRankQuotient::new(grid.clone(), CholeskySafeguard::On).expect(name);
+            visitor.visit(manifold, AdditiveRetraction, HorizontalProjection, general);
+        }
+        "partial-embedded" => {
+            let manifold = PartialIsometryEmbedded::new(grid.clone(), StiefelRetraction::Polar).expect(name);
+            visitor.visit(manifold, IsometrySvdRetraction, IsometryProjection, orthogonal);
+        }
+        lifted @ ("partial-quotient" | "partial-canonical") => {
+            let metric = match lifted {
+                "partial-quotient" => IsometryMetric::Quotient,
+                _ => IsometryMetric::Canonical,
+            };
+            let invariance = match stiefel {
+                StiefelRetraction::Polar => Invariance::Holds,
+                StiefelRetraction::Qr => Invariance::Fails,
+            };
+            let manifold = PartialIsometryLifted::new(grid.clone(), metric).expect(name);
+            visitor.visit(manifold, stiefel, LiftedProjection, Claims { invariance, ..orthogonal });
+        }
+        other => panic!("no geometry called {other}"),
+    }
+}
+
+/// Shows `visitor` every combination on `grid`.
+pub fn visit_all<B: Linalg>(grid: &Grid, visitor: &mut impl Visitor<B>) {
+    for name in NAMES {
+        if name.starts_with("grid-") == grid.is_singleton() {
+            continue;
+        }
+        visit_named(name, grid, StiefelRetraction::Polar, visitor);
+        if name.contains("quotient") || name.contains("canonical") {
+            if name.contains("partial") {
+                visit_named(name, grid, StiefelRetraction::Qr, visitor);
+            }
+        }
+    }
+}
