@@ -200,7 +200,6 @@ fn load<T: Scalar>(a: Panel<'_, T>, columns: &mut [T]) {
     kernel::transpose(a, PanelMut::from_slice(columns, a.cols(), a.rows()));
 }
 
-#[expect(private_bounds, reason = "f32 and f64, as of Scalar")]
 impl<T: Routines> Engine<T> for OpenBlas {
     const NAME: &'static str = "cpu-openblas";
 

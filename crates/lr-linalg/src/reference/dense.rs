@@ -145,13 +145,16 @@ pub(super) fn svd(mut a: Dense) -> Option<(Dense, Vec<f64>, Dense)> {
     let n = a.cols;
     let power = a.normalize();
     let mut v = Dense::identity(n, n);
+    // Rounding of the inner products themselves; columns of rounding noise are never orthogonal to it.
+    let orthogonal = 2.0 * f64::EPSILON * a.rows as f64;
+    let noise = (f64::EPSILON * a.rows as f64).powi(2);
     let mut converged = false;
     for _ in 0..MAX_SWEEPS {
         converged = true;
         for p in 0..n {
             for q in p + 1..n {
                 let (app, apq, aqq) = (a.column_dot(0, p, p), a.column_dot(0, p, q), a.column_dot(0, q, q));
-                if apq.abs() <= 1e-15 * app.sqrt() * aqq.sqrt() {
+                if apq.abs() <= orthogonal * app.sqrt() * aqq.sqrt() + noise {
                     continue;
                 }
                 converged = false;
@@ -193,7 +196,7 @@ pub(super) fn eigh(mut a: Dense) -> Option<(Dense, Vec<f64>)> {
         for p in 0..n {
             for q in p + 1..n {
                 let apq = a.get(p, q);
-                if apq.abs() <= 1e-17 * norm {
+                if apq.abs() <= f64::EPSILON * norm {
                     continue;
                 }
                 converged = false;

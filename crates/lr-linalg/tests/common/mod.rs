@@ -47,3 +47,28 @@ pub fn close(what: &str, got: &[f64], expected: &[f64], bound: f64) {
 pub fn eps<B: Linalg>() -> f64 {
     B::Elem::EPSILON
 }
+
+/// One test a backend for every listed function generic over it.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($test:ident),+ $(,)?) => {
+        on_every_backend!(@ reference_f64, lr_linalg::Reference<f64>, $($test),+);
+        on_every_backend!(@ reference_f32, lr_linalg::Reference<f32>, $($test),+);
+        on_every_backend!(@ cpu_f64, lr_linalg::Cpu<f64>, $($test),+);
+        on_every_backend!(@ cpu_f32, lr_linalg::Cpu<f32>, $($test),+);
+        #[cfg(feature = "openblas")]
+        on_every_backend!(@ openblas_f64, lr_linalg::Cpu<f64, lr_linalg::OpenBlas>, $($test),+);
+        #[cfg(feature = "openblas")]
+        on_every_backend!(@ openblas_f32, lr_linalg::Cpu<f32, lr_linalg::OpenBlas>, $($test),+);
+    };
+    (@ $module:ident, $backend:ty, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(&<$backend>::default());
+                }
+            )+
+        }
+    };
+}
