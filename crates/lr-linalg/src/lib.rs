@@ -12,6 +12,35 @@
 //!
 //! Failures come in three kinds. A wrong shape is a broken contract and panics at the caller's line. A
 //! failing machine is a [`DeviceError`]. A numerical breakdown is data: a status for every problem.
+//!
+//! # Backends
+//!
+//! [`Cpu`] computes on host memory, in `f32` or `f64`, on one of two engines: [`Faer`], pure Rust, or
+//! `OpenBlas`, the system's BLAS and LAPACK (feature `openblas`; needs `libopenblas`). [`Reference`] is
+//! the naive specification that backends are compared with. The features `nalgebra` and `ndarray` add
+//! conversions of [`Mats`].
+//!
+//! # Example
+//!
+//! Eight random-looking 6 x 3 matrices, their nearest matrices with orthonormal columns, and a check:
+//!
+//! ```
+//! use lr_linalg::{Blas, Cpu, DeviceError, Dims, Epilogue, Linalg, Mats, PolarMethod, Scratch};
+//!
+//! let b = Cpu::<f64>::new();
+//! let dims = Dims::new(8, 6, 3);
+//! let values: Vec<f64> = (0..dims.len()).map(|k| (k as f64 * 1.7).sin()).collect();
+//! let mut z = Mats::from_slice(&b, dims, &values)?;
+//! let mut status = Mats::zeros(&b, Dims::scalars(8))?;
+//! Scratch::new(&b)?.scope(|s| b.polar(PolarMethod::Svd, z.as_mut(), status.as_mut(), s));
+//!
+//! let mut gram = Mats::zeros(&b, Dims::square(8, 3))?;
+//! b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Epilogue::Overwrite, gram.as_mut());
+//! b.add_diagonal(-1.0, gram.as_mut());
+//! assert!(gram.to_vec(&b)?.iter().all(|defect| defect.abs() < 1e-14));
+//! assert_eq!(status.to_vec(&b)?, [0.0; 8]);
+//! # Ok::<(), DeviceError>(())
+//! ```
 
 #![deny(missing_docs)]
 
@@ -19,6 +48,8 @@ mod backend;
 mod blas;
 mod check;
 mod composite;
+#[cfg(any(feature = "nalgebra", feature = "ndarray"))]
+mod convert;
 mod cpu;
 mod factor;
 mod host;

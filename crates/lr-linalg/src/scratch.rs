@@ -124,3 +124,79 @@ impl<'s, B: Backend> Scope<'s, B> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Blas, Cpu, Mats};
+
+    type B = Cpu<f32>;
+
+    /// Takes pieces on two levels, fills each with its own number and checks all of them afterwards.
+    fn fill_and_check(b: &B, scope: &Scope<'_, B>, scale: usize) {
+        let mut outer: Vec<_> = (1..6).map(|k| scope.take(Dims::new(k, scale, 3))).collect();
+        outer.iter_mut().zip(1..).for_each(|(x, k)| b.fill(f64::from(k), x.as_mut()));
+        scope.nest(|scope| {
+            let mut inner: Vec<_> = (1..6).map(|k| scope.take(Dims::new(k, scale, 7))).collect();
+            inner.iter_mut().for_each(|x| b.fill(-1.0, x.as_mut()));
+            assert!(inner.iter().all(|x| b.download(x.as_ref()).unwrap().iter().all(|&x| x == -1.0)));
+        });
+        for (x, k) in outer.iter().zip(1u8..) {
+            assert!(b.download(x.as_ref()).unwrap().iter().all(|&x| x == f32::from(k)));
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_overlap_while_the_arena_grows_and_after() {
+        let b = B::new();
+        let mut scratch = Scratch::new(&b).unwrap();
+        for scale in [1, 20, 20, 5] {
+            scratch.scope(|scope| fill_and_check(&b, scope, scale));
+        }
+    }
+
+    #[test]
+    fn the_arena_is_frozen_once_it_has_seen_the_step() {
+        let b = B::new();
+        let mut scratch = Scratch::new(&b).unwrap();
+        assert_eq!(scratch.capacity(), 0);
+        scratch.scope(|scope| fill_and_check(&b, scope, 20));
+        scratch.scope(|scope| fill_and_check(&b, scope, 20));
+        let capacity = scratch.capacity();
+        assert!(capacity > 0);
+        for scale in [20, 3, 20] {
+            scratch.scope(|scope| fill_and_check(&b, scope, scale));
+            assert_eq!(scratch.capacity(), capacity);
+        }
+        assert!(scratch.first.next.get().is_none(), "a frozen arena is one piece");
+    }
+
+    #[test]
+    fn an_inner_scope_releases_what_it_took() {
+        let b = B::new();
+        let mut scratch = Scratch::new(&b).unwrap();
+        for _ in 0..3 {
+            scratch.scope(|scope| {
+                (0..100).for_each(|_| scope.nest(|s| b.fill(1.0, s.take(Dims::new(1, 10, 10)))))
+            });
+        }
+        assert!(scratch.capacity() < 300, "{}", scratch.capacity());
+    }
+
+    #[test]
+    fn statuses_start_at_zero() {
+        let b = B::new();
+        let mut scratch = Scratch::new(&b).unwrap();
+        scratch.scope(|scope| b.fill(7.0, scope.take(Dims::scalars(64))));
+        scratch.scope(|scope| assert_eq!(b.download(scope.status(5).as_ref()).unwrap(), [0.0; 5]));
+        assert_eq!(Mats::zeros(&b, Dims::scalars(2)).unwrap().to_vec(&b).unwrap(), [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "take from the inner scope while one is open")]
+    fn taking_from_the_outer_scope_while_an_inner_one_is_open_is_refused() {
+        let b = B::new();
+        let mut scratch = Scratch::new(&b).unwrap();
+        scratch.scope(|outer| outer.nest(|_| outer.take(Dims::scalars(1)).dims()));
+    }
+}

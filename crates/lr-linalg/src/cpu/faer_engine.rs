@@ -241,7 +241,7 @@ impl<T: Scalar> Engine<T> for Faer {
                     column[..=j].copy_from_slice(&from[..=j]);
                 }
                 square_svd(&mut r, [&mut left, &mut right, &mut check], s, stack)?;
-                let (q, u) = (MatRef::from_column_major_slice(&*q, m, n), square(&mut left, n));
+                let (q, u) = (MatRef::from_column_major_slice(&q, m, n), square(&mut left, n));
                 matmul(mat_mut(a.reborrow()), Accum::Replace, q, u.rb(), T::ONE, Par::Seq);
             }
             store(&right, v);

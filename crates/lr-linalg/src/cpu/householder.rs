@@ -125,7 +125,7 @@ fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {
     while width > 1 {
         width /= 2;
         for lane in 0..width {
-            sums[lane] = sums[lane] + sums[lane + width];
+            sums[lane] += sums[lane + width];
         }
     }
     sums[0]
