@@ -54,8 +54,6 @@ pub struct Index {
     pub clamp: f64,
     /// Floor of the singular values.
     pub sv_floor: f64,
-    /// Steps of a trajectory.
-    pub steps: usize,
     /// All cases.
     pub cases: Vec<Case>,
 }

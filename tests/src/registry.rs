@@ -16,6 +16,17 @@ pub struct Claims {
     pub gauge: Gauge,
     /// Whether steps are the same for all factors of one `W`.
     pub invariance: Invariance,
+    /// Where a second-order retraction has no tangential acceleration.
+    pub acceleration: Acceleration,
+}
+
+/// The space whose straight lines are the geodesics' model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceleration {
+    /// The ambient matrices.
+    Ambient,
+    /// The factors, through the horizontal lift.
+    Lifted,
 }
 
 /// The factors of one `W`.
@@ -70,8 +81,9 @@ pub fn visit_named<B: Linalg>(
     stiefel: StiefelRetraction,
     visitor: &mut impl Visitor<B>,
 ) {
-    let general = Claims { gauge: Gauge::General, invariance: Invariance::Holds };
-    let orthogonal = Claims { gauge: Gauge::Orthogonal, invariance: Invariance::Holds };
+    let general =
+        Claims { gauge: Gauge::General, invariance: Invariance::Holds, acceleration: Acceleration::Ambient };
+    let orthogonal = Claims { gauge: Gauge::Orthogonal, ..general };
     match name.trim_start_matches("grid-") {
         "fixed-embedded" => {
             let manifold = FixedRankEmbedded::new(grid.clone()).expect(name);
@@ -95,7 +107,9 @@ pub fn visit_named<B: Linalg>(
                 StiefelRetraction::Qr => Invariance::Fails,
             };
             let manifold = PartialIsometryLifted::new(grid.clone(), metric).expect(name);
-            visitor.visit(manifold, stiefel, LiftedProjection, Claims { invariance, ..orthogonal });
+            let acceleration = Acceleration::Lifted;
+            let claims = Claims { invariance, acceleration, ..orthogonal };
+            visitor.visit(manifold, stiefel, LiftedProjection, claims);
         }
         other => panic!("no geometry called {other}"),
     }
@@ -108,10 +122,8 @@ pub fn visit_all<B: Linalg>(grid: &Grid, visitor: &mut impl Visitor<B>) {
             continue;
         }
         visit_named(name, grid, StiefelRetraction::Polar, visitor);
-        if name.contains("quotient") || name.contains("canonical") {
-            if name.contains("partial") {
-                visit_named(name, grid, StiefelRetraction::Qr, visitor);
-            }
+        if name.ends_with("partial-quotient") || name.ends_with("partial-canonical") {
+            visit_named(name, grid, StiefelRetraction::Qr, visitor);
         }
     }
 }

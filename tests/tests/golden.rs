@@ -127,7 +127,7 @@ impl<B: Linalg> Runner<'_, B> {
         let [gw, w, g, momenta, a_golden, b_golden] =
             ["GW", "W", "G", "M", "A", "B"].map(|name| self.arrays.matrices(name));
         let mu = self.arrays.matrices("mu").pop();
-        for step in 0..self.index.steps {
+        for step in 0..gw.len() {
             let (a, right) = download(b, &x);
             let egrad = upload(b, &gw[step].times(&right), &gw[step].t().times(&a));
             let mut here = Local::new(b, &m, &x);

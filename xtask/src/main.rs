@@ -1,5 +1,9 @@
 //! The workspace's commands: `cargo xtask <command>`, one file a command.
 
+mod cargo;
+mod experiment;
+mod mutants;
+mod test;
 mod tidy;
 
 use std::process::ExitCode;
@@ -16,12 +20,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run an experiment and write its report
+    #[command(subcommand)]
+    Experiment(experiment::Experiment),
+    /// Run every test, and try the tests on planted errors
+    Test(test::Arguments),
+    /// Plant errors into a copy of the sources and see whether the tests catch them
+    Mutants(mutants::Arguments),
     /// Check the rules of the house: module docs, file length, public signatures, backend file names
     Tidy,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Experiment(experiment) => experiment::run(&experiment),
         Command::Tidy => tidy::run(),
     }
 }

@@ -57,10 +57,10 @@ pub struct Record {
     /// Learning rate of the attention pairs at this step.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Euclidean norm of the gradient over all parameters.
+    /// Norm of the attention pairs' gradient: of the geometry's metric, Euclidean for AdamW.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<f64>,
-    /// Norm of the attention pairs' momentum in the geometry's metric.
+    /// Norm of the attention pairs' momentum in the same sense.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub momentum_norm: Option<f64>,
     /// Largest distance of a factor from orthogonality.
@@ -72,7 +72,7 @@ pub struct Record {
     /// Wall clock of the whole step, milliseconds.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub step_ms: Option<f64>,
-    /// The optimizer's share of it, milliseconds.
+    /// The share of the attention pairs' optimizer in it, milliseconds.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub optimizer_ms: Option<f64>,
 }

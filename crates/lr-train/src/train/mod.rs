@@ -1,4 +1,16 @@
 //! Training runs and what they leave in the output folder.
+//!
+//! | file | what |
+//! |---|---|
+//! | `trainer` | one training step: forward, backward, the three parameter groups |
+//! | `run` | one run: steps, validation, observation, interruption |
+//! | `experiment` | all runs of a configuration, summary and report |
+//! | `checkpoint` | the state of an interrupted run |
+//! | `metrics`, `output` | the files |
 
+pub mod checkpoint;
+pub mod experiment;
 pub mod metrics;
 pub mod output;
+pub mod run;
+pub mod trainer;

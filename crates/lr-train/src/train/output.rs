@@ -126,7 +126,7 @@ pub struct RunSummary {
     /// Median wall clock of a training step, milliseconds.
     #[serde(with = "non_finite")]
     pub step_ms_median: f64,
-    /// Median share of the optimizer in it, milliseconds.
+    /// Median share of the attention pairs' optimizer in it, milliseconds.
     #[serde(with = "non_finite")]
     pub optimizer_ms_median: f64,
     /// Peak resident memory of the process so far, MB (10^6 bytes); `null` where the system does not tell.
@@ -181,9 +181,9 @@ pub struct CorpusSummary {
     pub bytes: u64,
     /// Documents in training and validation together.
     pub documents: u64,
-    /// Tokens for training.
+    /// Tokens in the windows for training, of the first seed's split.
     pub train_tokens: u64,
-    /// Tokens held out.
+    /// Tokens in the held-out windows.
     pub validation_tokens: u64,
     /// Size of the vocabulary in use.
     pub vocabulary: usize,

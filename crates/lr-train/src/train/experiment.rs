@@ -1,0 +1,332 @@
+//! An experiment: every optimizer with every seed on one corpus, then the summary and the report.
+//!
+//! The output folder holds `config.toml`, `corpus.json`, `metrics.jsonl`, `summary.json` (rewritten after
+//! every run), `report.html` with `curves.svg`, and `checkpoints/` while a run is unfinished. Runs share
+//! nothing: a run is a function of the configuration, its optimizer and its seed.
+
+use super::{
+    checkpoint::Checkpoint,
+    metrics::{METRICS_FILE, MetricsWriter, RunId},
+    output::{self, Machine, OutputError, Summary, create_folder, write_atomically},
+    run::{self, Ending, Event, RunError, Surroundings},
+};
+use crate::{
+    config::{ConfigError, ExperimentConfig, GPT2_VOCABULARY},
+    data::{
+        self, CorpusOptions, CorpusSource, DataError, Loader, LoaderConfig, TrainingOrder, VocabularyLimit,
+    },
+    neural::Neural,
+    report::{Report, ReportError},
+};
+use lr_linalg::Cpu;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+/// Name of the resolved configuration in the output folder.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// What keeps an experiment from its report.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The corpus cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A file cannot be written or read.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The report cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// `--resume` with another configuration than the folder's.
+    #[error(
+        "{}: `{key}` is {stored} there, but {given} was asked for; resume with the stored settings, or \
+         choose another folder with --out", folder.display()
+    )]
+    OtherConfig {
+        /// The output folder.
+        folder: PathBuf,
+        /// First key that differs.
+        key: String,
+        /// Its value in the folder.
+        stored: String,
+        /// Its value now.
+        given: String,
+    },
+    /// The worker threads cannot be started.
+    #[error("cannot start {threads} worker threads: {message}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        message: String,
+    },
+}
+
+/// Whether an experiment starts afresh or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From the beginning; an older experiment in the folder is moved aside, not overwritten.
+    Fresh,
+    /// From the finished runs and the checkpoints in the folder.
+    Resume,
+}
+
+/// What an experiment tells whoever watches it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// An older experiment was moved out of the way, to this folder.
+    MovedAside(PathBuf),
+    /// Text is being tokenized.
+    Tokenizing(data::Progress),
+    /// The corpus is there.
+    Corpus(output::CorpusSummary),
+    /// A run that an earlier session had finished is kept.
+    Kept(RunId),
+    /// Something happened in a run.
+    Run(Event),
+    /// A run ended.
+    Ended(RunId, Ending),
+}
+
+/// How an experiment ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// All runs that came to an end, in order.
+    pub summary: Summary,
+    /// Why runs diverged, a line each.
+    pub diverged: Vec<String>,
+    /// Whether everything was done or the stop flag ended it.
+    pub completion: Completion,
+}
+
+/// Whether everything was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// Every run came to an end.
+    Complete,
+    /// The stop flag was raised; `--resume` goes on from here.
+    Interrupted,
+}
+
+/// Runs `config`'s experiment on its device, on its own worker threads.
+///
+/// # Errors
+/// [`ExperimentError`]; what earlier runs left in the output folder stays.
+pub fn run(
+    config: &ExperimentConfig,
+    start: Start,
+    stop: &AtomicBool,
+    watch: &mut (dyn FnMut(Notice) + Send),
+) -> Result<Outcome, ExperimentError> {
+    config.validate()?;
+    let threads = config.threads;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|e| ExperimentError::Threads { threads, message: e.to_string() })?;
+    pool.install(|| match config.device {
+        #[cfg(feature = "openblas")]
+        crate::config::Device::CpuOpenblas => on(&Cpu::<f32, lr_linalg::OpenBlas>::new(), config, start, stop, watch),
+        // Validation has refused every device that is not built in.
+        _ => on(&Cpu::<f32>::new(), config, start, stop, watch),
+    })
+}
+
+fn on<B: Neural>(
+    b: &B,
+    config: &ExperimentConfig,
+    start: Start,
+    stop: &AtomicBool,
+    watch: &mut (dyn FnMut(Notice) + Send),
+) -> Result<Outcome, ExperimentError> {
+    let out = config.out.as_path();
+    let corpus = load_corpus(config, watch)?;
+    // Every loader is made before the first run: a corpus that is too short should fail at once.
+    let mut loaders = Vec::new();
+    for seed in &config.seeds {
+        loaders.push((*seed, Loader::new(corpus.shard.clone(), &loader_config(config, *seed))?));
+    }
+    if start == Start::Fresh {
+        if let Some(aside) = move_aside(out)? {
+            watch(Notice::MovedAside(aside));
+        }
+    }
+    create_folder(out)?;
+    let mut summary = previous(config, start)?;
+    write_atomically(&out.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+    if let Some((_, loader)) = loaders.first() {
+        let described = describe(config, &corpus, loader);
+        described.write(out)?;
+        watch(Notice::Corpus(described));
+    }
+
+    let runs: Vec<RunId> = config
+        .seeds
+        .iter()
+        .flat_map(|&seed| config.optimizers.iter().map(move |&optimizer| RunId { optimizer, seed }))
+        .collect();
+    let finished: Vec<RunId> =
+        summary.runs.iter().map(|r| RunId { optimizer: r.optimizer, seed: r.seed }).collect();
+    let mut checkpoints = Vec::new();
+    let mut progress: Vec<(RunId, usize)> = finished.iter().map(|run| (*run, config.steps)).collect();
+    if start == Start::Resume {
+        for run in runs.iter().filter(|run| !finished.contains(run)) {
+            if let Some(checkpoint) = Checkpoint::<B::Elem>::read(out, *run)? {
+                let taken = checkpoint.state.counters.get("steps").copied().unwrap_or(0);
+                progress.push((*run, taken as usize));
+                checkpoints.push(checkpoint);
+            }
+        }
+    }
+    let mut metrics = match start {
+        Start::Fresh => MetricsWriter::create(&out.join(METRICS_FILE))?,
+        Start::Resume => MetricsWriter::resume(&out.join(METRICS_FILE), &progress)?,
+    };
+
+    let mut diverged = Vec::new();
+    for id in runs {
+        if finished.contains(&id) {
+            watch(Notice::Kept(id));
+            continue;
+        }
+        let checkpoint =
+            checkpoints.iter().position(|c| c.run == id).map(|index| checkpoints.swap_remove(index));
+        let Some((_, loader)) = loaders.iter_mut().find(|(seed, _)| *seed == id.seed) else { continue };
+        let mut tell = |event| watch(Notice::Run(event));
+        let mut around = Surroundings { config, out, metrics: &mut metrics, stop, watch: &mut tell };
+        let ending = run::run(b, id, loader, checkpoint, &mut around)?;
+        watch(Notice::Ended(id, ending.clone()));
+        match ending {
+            Ending::Interrupted { .. } => {
+                return Ok(Outcome { summary, diverged, completion: Completion::Interrupted });
+            }
+            Ending::Finished(run) => summary.runs.push(run),
+            Ending::Diverged { summary: run, reason } => {
+                summary.runs.push(run);
+                diverged.push(reason);
+            }
+        }
+        summary.write(out)?;
+    }
+    summary.write(out)?;
+    Report::from_folders(&[out])?.write(out)?;
+    Ok(Outcome { summary, diverged, completion: Completion::Complete })
+}
+
+fn loader_config(config: &ExperimentConfig, seed: u64) -> LoaderConfig {
+    LoaderConfig {
+        sequence: config.model.sequence,
+        batch: config.model.batch,
+        seed,
+        validation_fraction: config.validation_fraction,
+        order: TrainingOrder::Documents,
+        vocabulary: match config.model.vocabulary {
+            GPT2_VOCABULARY => VocabularyLimit::Full,
+            size => VocabularyLimit::MostFrequent(size),
+        },
+    }
+}
+
+fn load_corpus(
+    config: &ExperimentConfig,
+    watch: &mut (dyn FnMut(Notice) + Send),
+) -> Result<data::Corpus, ExperimentError> {
+    let source: CorpusSource =
+        config.corpus.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
+    let options = CorpusOptions::new(source, config.corpus_max_bytes);
+    let watch = std::sync::Mutex::new(watch);
+    let progress = |p| {
+        if let Ok(mut watch) = watch.lock() {
+            watch(Notice::Tokenizing(p));
+        }
+    };
+    Ok(data::load_corpus(&options, &progress)?)
+}
+
+fn describe(config: &ExperimentConfig, corpus: &data::Corpus, loader: &Loader) -> output::CorpusSummary {
+    let corpus = corpus.summary();
+    let tokens = |batches: &data::Batches| (batches.windows() * config.model.sequence) as u64;
+    output::CorpusSummary {
+        source: corpus.source,
+        bytes: corpus.bytes,
+        documents: corpus.documents,
+        train_tokens: tokens(&loader.training),
+        validation_tokens: tokens(&loader.validation),
+        vocabulary: loader.vocabulary.size(),
+        checksum: corpus.fingerprint,
+    }
+}
+
+/// The finished runs of an interrupted experiment, after checking that it is the same one.
+fn previous(config: &ExperimentConfig, start: Start) -> Result<Summary, ExperimentError> {
+    let out = config.out.as_path();
+    let fresh = Summary {
+        runs: Vec::new(),
+        config: config.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Machine::detect(rayon::current_num_threads()),
+    };
+    if start == Start::Fresh || !out.join(CONFIG_FILE).exists() {
+        return Ok(fresh);
+    }
+    let stored = ExperimentConfig::load(&out.join(CONFIG_FILE))?;
+    if let Some((key, stored, given)) = first_difference(&stored, config)? {
+        return Err(ExperimentError::OtherConfig { folder: out.to_owned(), key, stored, given });
+    }
+    if !out.join(Summary::FILE).exists() {
+        return Ok(fresh);
+    }
+    let mut summary = Summary::read(out)?;
+    // A run that diverged or was cut short by an older version starts again.
+    summary.runs.retain(|run| run.steps == config.steps && run.final_train_loss.is_finite());
+    Ok(Summary { runs: summary.runs, ..fresh })
+}
+
+/// The first key on which two configurations differ, other than where and on how many threads to run.
+fn first_difference(
+    stored: &ExperimentConfig,
+    given: &ExperimentConfig,
+) -> Result<Option<(String, String, String)>, ConfigError> {
+    let table = |config: &ExperimentConfig| -> Result<toml::Table, ConfigError> {
+        config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigError::Parse {
+            origin: CONFIG_FILE.to_owned(),
+            message: e.to_string(),
+        })
+    };
+    let (stored, given) = (table(stored)?, table(given)?);
+    let absent = toml::Value::String("absent".to_owned());
+    let keys = stored.keys().chain(given.keys().filter(|k| !stored.contains_key(*k)));
+    for key in keys.filter(|k| !["out", "threads"].contains(&k.as_str())) {
+        let (old, new) = (stored.get(key).unwrap_or(&absent), given.get(key).unwrap_or(&absent));
+        if old != new {
+            return Ok(Some((key.clone(), old.to_string(), new.to_string())));
+        }
+    }
+    Ok(None)
+}
+
+/// Moves an output folder that holds an experiment to `<folder>.previous-1` or the next free number.
+fn move_aside(out: &Path) -> Result<Option<PathBuf>, OutputError> {
+    if !out.join(CONFIG_FILE).exists() && !out.join(METRICS_FILE).exists() {
+        return Ok(None);
+    }
+    let name = out.file_name().map_or_else(|| "experiment".into(), |n| n.to_string_lossy().into_owned());
+    for number in 1..10_000 {
+        let aside = out.with_file_name(format!("{name}.previous-{number}"));
+        if !aside.exists() {
+            fs::rename(out, &aside).map_err(|e| OutputError::io("move aside", out, e))?;
+            return Ok(Some(aside));
+        }
+    }
+    let full = io::Error::new(io::ErrorKind::AlreadyExists, "ten thousand older experiments are there");
+    Err(OutputError::io("move aside", out, full))
+}

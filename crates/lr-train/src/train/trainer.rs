@@ -1,0 +1,318 @@
+//! [`Trainer`]: model, optimizers and one training step.
+//!
+//! A step reads top to bottom: forward, saving what backward needs; backward, every layer writing its
+//! gradient straight into the banks; then the QK bank and the VO bank by the low-rank optimizer and
+//! everything else by AdamW.
+
+use crate::{
+    config::{self, ExperimentConfig, ModelConfig, Normalize, OptimizerName, Precision, Reorthogonalize},
+    data::TokenBatch,
+    model::{self, ModelShape, Parameters, Transformer},
+    neural::Neural,
+};
+use lr_linalg::{DeviceError, MatsMut, MatsRef, Scalar};
+use lr_manifolds::{Factors, Grid, NormKind, StiefelRetraction};
+use lr_optim::{
+    AdamW, AdamWConfig, BankMeasures, BankOptimizer, Cadence, Decay, DescentConfig, Geometry, Group,
+    Normalization, OptimError, Schedule, StateDict, StateError,
+};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+/// A model with its optimizers, on one backend.
+pub struct Trainer<B: Neural> {
+    b: B,
+    transformer: Transformer<B>,
+    /// What the optimizers move: f32 masters where the model reads rounded copies.
+    parameters: Parameters<B>,
+    rounded: Option<Parameters<B>>,
+    gradients: Parameters<B>,
+    qk: Group<Box<dyn BankOptimizer<B>>>,
+    vo: Group<Box<dyn BankOptimizer<B>>>,
+    other: Group<AdamW<B>>,
+    steps: u64,
+}
+
+/// Wall clock of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepTime {
+    /// Forward, backward and all optimizers.
+    pub step: Duration,
+    /// The optimizers of the two attention banks.
+    pub attention_optimizer: Duration,
+}
+
+impl From<&ModelConfig> for ModelShape {
+    fn from(c: &ModelConfig) -> Self {
+        Self {
+            layers: c.layers,
+            heads: c.heads,
+            kv_heads: c.heads,
+            d_model: c.d_model,
+            head_dim: c.head_dim,
+            d_ff: c.d_ff,
+            sequence: c.sequence,
+            batch: c.batch,
+            vocabulary: c.vocabulary,
+        }
+    }
+}
+
+/// The geometry behind an optimizer's name; none for AdamW.
+fn geometry(name: OptimizerName) -> Option<Geometry> {
+    match name {
+        OptimizerName::Adamw => None,
+        OptimizerName::FixedEmbedded => Some(Geometry::FixedEmbedded),
+        OptimizerName::FixedQuotient => Some(Geometry::FixedQuotient),
+        OptimizerName::PartialEmbedded => Some(Geometry::PartialEmbedded),
+        OptimizerName::PartialQuotient => Some(Geometry::PartialQuotient),
+        OptimizerName::PartialCanonical => Some(Geometry::PartialCanonical),
+    }
+}
+
+fn descent(config: &ExperimentConfig) -> DescentConfig {
+    DescentConfig {
+        momentum: config.momentum,
+        normalization: match config.normalize {
+            Normalize::None => Normalization::None,
+            Normalize::Metric => Normalization::by(NormKind::Metric),
+            Normalize::Spectral => Normalization::by(NormKind::Spectral),
+        },
+        reorthogonalize: match config.reorthogonalize {
+            Reorthogonalize::EveryStep => Cadence::EveryStep,
+            Reorthogonalize::EveryKSteps { k } => {
+                NonZeroU64::new(k as u64).map_or(Cadence::EveryStep, Cadence::EverySteps)
+            }
+            Reorthogonalize::WhenDefect { tolerance } => Cadence::WhenDefect(tolerance),
+        },
+    }
+}
+
+fn bank_optimizer<B: Neural>(
+    b: &B,
+    config: &ExperimentConfig,
+    optimizer: OptimizerName,
+    bank: &Factors<B>,
+) -> Result<Box<dyn BankOptimizer<B>>, OptimError> {
+    let Some(geometry) = geometry(optimizer) else {
+        return Ok(Box::new(AdamW::for_bank(b, AdamWConfig::default(), bank.as_ref())?));
+    };
+    let (left, right) = (bank.left.dims(), bank.right.dims());
+    let grid = Grid::singleton(left.rows, right.rows, left.cols);
+    let stiefel = match config.retraction {
+        config::Retraction::Polar => StiefelRetraction::Polar,
+        config::Retraction::Qr => StiefelRetraction::Qr,
+    };
+    geometry.optimizer(b, grid, stiefel, descent(config), left.batch)
+}
+
+impl<B: Neural> Trainer<B> {
+    /// The model of `config`, initialized from `seed`, with `optimizer` on its attention pairs.
+    ///
+    /// # Errors
+    /// [`OptimError`] when the memory cannot be had or the optimizer cannot follow the configuration.
+    pub fn new(
+        b: &B,
+        config: &ExperimentConfig,
+        optimizer: OptimizerName,
+        seed: u64,
+    ) -> Result<Self, OptimError> {
+        let shape = ModelShape::from(&config.model);
+        let final_norm = match config.final_norm {
+            config::FinalNorm::On => model::FinalNorm::On,
+            config::FinalNorm::Off => model::FinalNorm::Off,
+        };
+        let parameters = Parameters::random(b, &shape, seed)?;
+        let schedule = Schedule {
+            warm_up: config.warmup_steps as u64,
+            decay: match config.schedule {
+                config::Schedule::Constant => Decay::Constant,
+                config::Schedule::Cosine => Decay::Cosine,
+                config::Schedule::Linear => Decay::Linear,
+            },
+            total: config.steps as u64,
+        };
+        let bank = |name: &str, bank| -> Result<Group<_>, OptimError> {
+            Ok(Group {
+                name: name.to_owned(),
+                learning_rate: config.lr_qkvo_of(optimizer),
+                schedule,
+                optimizer: bank_optimizer(b, config, optimizer, bank)?,
+            })
+        };
+        let shapes: Vec<_> = parameters
+            .tensors()
+            .into_iter()
+            .filter(|t| t.group == model::Group::Other)
+            .map(|t| t.mats.dims())
+            .collect();
+        Ok(Self {
+            b: b.clone(),
+            transformer: Transformer::new(b, &shape, final_norm)?,
+            rounded: match config.precision {
+                Precision::F32 => None,
+                Precision::Bf16 => Some(Parameters::zeros(b, &shape)?),
+            },
+            gradients: Parameters::zeros(b, &shape)?,
+            qk: bank("qk", &parameters.qk)?,
+            vo: bank("vo", &parameters.vo)?,
+            other: Group {
+                name: "other".to_owned(),
+                learning_rate: config.lr_other,
+                schedule,
+                optimizer: AdamW::new(b, AdamWConfig::default(), &shapes)?,
+            },
+            parameters,
+            steps: 0,
+        })
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Learning rate of the attention pairs at the next step.
+    pub fn attention_rate(&self) -> f64 {
+        self.qk.rate(self.steps)
+    }
+
+    /// Forward and backward on one batch; the gradients stay in the trainer until [`Trainer::update`].
+    /// The result is the mean loss, a scalar on the device.
+    ///
+    /// # Panics
+    /// If the batch has another shape than the model.
+    pub fn differentiate(&mut self, batch: &TokenBatch) -> MatsRef<'_, B> {
+        let Self { b, transformer, parameters, rounded, gradients, .. } = self;
+        let weights = match rounded {
+            Some(rounded) => {
+                rounded.round_to_bf16_from(b, parameters);
+                &*rounded
+            }
+            None => &*parameters,
+        };
+        transformer.forward_backward(b, weights, &batch.inputs, &batch.targets, gradients)
+    }
+
+    /// Moves all parameters against the gradients of the last [`Trainer::differentiate`]; the time that
+    /// the attention banks took.
+    pub fn update(&mut self) -> Duration {
+        let Self { b, parameters, gradients, qk, vo, other, steps, .. } = self;
+        let started = Instant::now();
+        for (group, x, g) in
+            [(qk, &mut parameters.qk, &gradients.qk), (vo, &mut parameters.vo, &gradients.vo)]
+        {
+            let rate = group.rate(*steps);
+            group.optimizer.step(b, x.as_mut(), g.as_ref(), rate);
+        }
+        let attention = started.elapsed();
+        let rate = other.rate(*steps);
+        let pairs = parameters.tensors_mut().into_iter().zip(gradients.tensors());
+        let rest = pairs.filter(|(x, _)| x.group == model::Group::Other).map(|(x, g)| (x.mats, g.mats));
+        other.optimizer.step_tensors(b, rest, rate);
+        *steps += 1;
+        attention
+    }
+
+    /// One training step: the loss before it, and its time.
+    ///
+    /// # Errors
+    /// Any pending device error.
+    ///
+    /// # Panics
+    /// If the batch has another shape than the model.
+    pub fn step(&mut self, batch: &TokenBatch) -> Result<(f64, StepTime), DeviceError> {
+        let started = Instant::now();
+        self.differentiate(batch);
+        let attention_optimizer = self.update();
+        let loss = self.last_loss()?;
+        Ok((loss, StepTime { step: started.elapsed(), attention_optimizer }))
+    }
+
+    /// The loss of the last [`Trainer::differentiate`].
+    ///
+    /// # Errors
+    /// Any pending device error.
+    pub fn last_loss(&self) -> Result<f64, DeviceError> {
+        scalar(&self.b, self.transformer.last_loss())
+    }
+
+    /// Mean loss of a batch at the current parameters.
+    ///
+    /// # Errors
+    /// Any pending device error.
+    ///
+    /// # Panics
+    /// If the batch has another shape than the model.
+    pub fn evaluate(&mut self, batch: &TokenBatch) -> Result<f64, DeviceError> {
+        let Self { b, transformer, parameters, rounded, .. } = self;
+        let weights = match rounded {
+            Some(rounded) => {
+                rounded.round_to_bf16_from(b, parameters);
+                &*rounded
+            }
+            None => &*parameters,
+        };
+        scalar(b, transformer.loss(b, weights, &batch.inputs, &batch.targets))
+    }
+
+    /// Norms and defects of the attention banks with the gradients of the last
+    /// [`Trainer::differentiate`]: norms over both banks, the larger of the defects.
+    ///
+    /// # Errors
+    /// Any pending device error.
+    pub fn measure(&mut self) -> Result<BankMeasures, DeviceError> {
+        let Self { b, parameters, gradients, qk, vo, .. } = self;
+        let qk = qk.optimizer.measure(b, parameters.qk.as_ref(), gradients.qk.as_ref())?;
+        let vo = vo.optimizer.measure(b, parameters.vo.as_ref(), gradients.vo.as_ref())?;
+        Ok(BankMeasures {
+            gradient_norm: qk.gradient_norm.hypot(vo.gradient_norm),
+            momentum_norm: qk.momentum_norm.hypot(vo.momentum_norm),
+            orthogonality_defect: qk.orthogonality_defect.max(vo.orthogonality_defect),
+            coherence_defect: qk.coherence_defect.max(vo.coherence_defect),
+            broken: qk.broken.or(vo.broken),
+            repairs: qk.repairs + vo.repairs,
+        })
+    }
+
+    /// Everything that decides the rest of the run.
+    ///
+    /// # Errors
+    /// Any pending device error.
+    pub fn save(&self) -> Result<StateDict<B::Elem>, StateError> {
+        let mut dict = StateDict::default();
+        dict.counters.insert("steps".to_owned(), self.steps);
+        for tensor in self.parameters.tensors() {
+            dict.save(&self.b, format!("model.{}", tensor.name), [tensor.mats])?;
+        }
+        for bank in [&self.qk, &self.vo] {
+            bank.optimizer.save(&self.b, &bank.name, &mut dict)?;
+        }
+        self.other.optimizer.save(&self.b, &self.other.name, &mut dict)?;
+        Ok(dict)
+    }
+
+    /// Continues from what [`Trainer::save`] returned.
+    ///
+    /// # Errors
+    /// [`StateError`] when entries are missing or have other shapes.
+    pub fn load(&mut self, dict: &StateDict<B::Elem>) -> Result<(), StateError> {
+        let Self { b, parameters, qk, vo, other, steps, .. } = self;
+        for tensor in parameters.tensors_mut() {
+            let view: [MatsMut<'_, B>; 1] = [tensor.mats];
+            dict.load(b, &format!("model.{}", tensor.name), view)?;
+        }
+        for bank in [qk, vo] {
+            bank.optimizer.load(b, &bank.name, dict)?;
+        }
+        other.optimizer.load(b, &other.name, dict)?;
+        *steps = dict.counter("steps")?;
+        Ok(())
+    }
+}
+
+fn scalar<B: Neural>(b: &B, view: MatsRef<'_, B>) -> Result<f64, DeviceError> {
+    Ok(b.download(view)?.first().map_or(f64::NAN, |x| x.to_f64()))
+}
