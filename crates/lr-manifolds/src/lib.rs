@@ -11,6 +11,38 @@
 //! | [`PartialIsometryEmbedded`] | `U V^T`, orthonormal factors, metric of the ambient space | [`IsometrySvdRetraction`] |
 //! | [`PartialIsometryLifted`] | the same, as factors modulo `(U Q, V Q)`, two metrics | [`StiefelRetraction`] |
 //!
+//! Tangent vectors, points and pulled-back gradients are all [`Factors`]; operations work on a bank of equal-shaped
+//! problems at once, on any backend of `lr-linalg`. One step along the partial isometries of rank 1:
+//!
+//! ```
+//! use lr_linalg::{Coef, Cpu, Dims, Mats, Scratch};
+//! use lr_manifolds::{Base, Factors, Grid, HealthMut, IsometryMetric, Manifold, PartialIsometryLifted};
+//! use lr_manifolds::{Ray, Retraction, StiefelRetraction};
+//!
+//! let b = Cpu::<f64>::new();
+//! let m = PartialIsometryLifted::new(Grid::singleton(3, 2, 1), IsometryMetric::Quotient)?;
+//! let pair = |u: [f64; 3], v: [f64; 2]| -> Result<_, lr_linalg::DeviceError> {
+//!     let (left, right) = (Dims::new(1, 3, 1), Dims::new(1, 2, 1));
+//!     Ok(Factors { left: Mats::from_slice(&b, left, &u)?, right: Mats::from_slice(&b, right, &v)? })
+//! };
+//! let (x, mut v, mut y) = (pair([1., 0., 0.], [0., 1.])?, pair([5., 2., 1.], [3., 7.])?, pair([0.; 3], [0.; 2])?);
+//! let scalar = || Mats::zeros(&b, Dims::scalars(1));
+//! let (mut breakdown, mut repairs, mut defect) = (scalar()?, scalar()?, scalar()?);
+//!
+//! Scratch::new(&b)?.scope(|scope| {
+//!     let at = Base { x: x.as_ref(), frame: &() };
+//!     m.project(&b, at, v.as_mut(), scope); // what is tangent remains: (0, 2, 1) and (3, 0)
+//!     let ray = Ray { at, tangent: v.as_ref(), direction: &() };
+//!     let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+//!     let step = Coef::Host(-0.1);
+//!     StiefelRetraction::Polar.retract(&b, &m, ray, step, y.as_mut(), &mut (), health, scope);
+//!     m.orthogonality_defect(&b, Base { x: y.as_ref(), frame: &() }, defect.as_mut(), scope);
+//! });
+//! assert!(v.left.to_vec(&b)? == [0., 2., 1.] && v.right.to_vec(&b)? == [3., 0.]);
+//! assert!(defect.to_vec(&b)?[0] < 1e-14);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Source: N. Knight, "Riemannian Gradient Descent for Low-Rank Architectures", 2026.
 
 #![deny(missing_docs)]
