@@ -10,6 +10,7 @@ on_every_backend!(
     polar_methods_agree,
     the_polar_factor_is_the_nearest,
     polar_reports_what_is_not_finite,
+    gram_methods_report_rank_deficiency,
     cholesky_qr_equals_householder,
     cholesky_qr_falls_back,
     cholesky_qr_of_rank_deficient_matrices,
@@ -79,13 +80,35 @@ fn the_polar_factor_is_the_nearest<B: Linalg>(b: &B) {
 }
 
 fn polar_reports_what_is_not_finite<B: Linalg>(b: &B) {
-    for method in [PolarMethod::Svd, PolarMethod::GramEigen] {
+    for method in [PolarMethod::Svd, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 6 }] {
         let mut z = near_orthonormal(b, Dims::new(3, 9, 4), 0.1);
         b.fill(f64::NAN, z.as_mut().problem(1).rows(2..3));
         let status = polar(b, method, &mut z);
         let flagged: Vec<bool> = status.iter().map(|&s| s != 0.0).collect();
         assert_eq!(flagged, [false, true, false], "{method:?}");
     }
+}
+
+/// The exact method completes the basis; the fast ones cannot, and say so.
+fn gram_methods_report_rank_deficiency<B: Linalg>(b: &B) {
+    let d = Dims::new(3, 9, 4);
+    let deficient = |b: &B| {
+        let mut z = near_orthonormal(b, d, 0.1);
+        let column = download(b, z.as_ref().problem(0).block(0..9, 0..1));
+        let column = upload(b, Dims::new(1, 9, 1), &column);
+        b.copy(column.as_ref().n(), z.as_mut().problem(0).block(0..9, 2..3));
+        b.fill(0.0, z.as_mut().problem(2));
+        z
+    };
+    for method in [PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 10 }] {
+        assert_eq!(polar(b, method, &mut deficient(b)), [1.0, 0.0, 1.0], "{method:?}");
+    }
+    let mut z = deficient(b);
+    assert_eq!(polar(b, PolarMethod::Svd, &mut z), [0.0; 3]);
+    assert!(defect(b, z.as_ref()) <= 60.0 * eps::<B>());
+    // Too few iterations are seen as well.
+    let mut z = near_orthonormal(b, d, 0.5);
+    assert_eq!(polar(b, PolarMethod::NewtonSchulz { iterations: 1 }, &mut z), [1.0; 3]);
 }
 
 fn qr<B: Linalg>(b: &B, d: Dims, a: &[f64]) -> [Vec<f64>; 2] {

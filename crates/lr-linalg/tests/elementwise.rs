@@ -158,8 +158,7 @@ fn maps<B: Linalg>(b: &B) {
 fn bf16_rounding<B: Linalg>(b: &B) {
     // One unit in the last place of bfloat16 at 1 is 2^-7; ties go to even.
     let unit = 2f64.powi(-7);
-    let inputs =
-        [1.0, 1.0 + unit / 2.0, 1.0 + 1.5 * unit, 1.0 + 0.51 * unit, -3.3, f64::NAN, f64::INFINITY];
+    let inputs = [1.0, 1.0 + unit / 2.0, 1.0 + 1.5 * unit, 1.0 + 0.51 * unit, -3.3, f64::NAN, f64::INFINITY];
     let expected = [1.0, 1.0, 1.0 + 2.0 * unit, 1.0 + unit, -3.296875, f64::NAN, f64::INFINITY];
     let mut x = upload(b, Dims::new(1, 1, 7), &inputs);
     b.map(Map::RoundToBf16, x.as_mut());

@@ -1,11 +1,14 @@
 //! Orthonormal polar factor: the nearest matrix with orthonormal columns (Higham 1986).
 
-use crate::{Coef, Dims, Epilogue, Linalg, Map, MatsMut, PolarMethod, Scope};
+use crate::{Coef, Dims, Epilogue, Linalg, Map, MatsMut, MatsRef, PolarMethod, Scalar, Scope};
 use Epilogue::{Overwrite, Scale};
 
 /// Replaces every tall full-rank `z` (`[batch, m, n]`, `m >= n`) by its orthonormal polar factor.
 ///
-/// The status of a problem becomes non-zero when a factorization inside did not succeed.
+/// The status of a problem becomes non-zero when a factorization inside did not succeed, and, for the
+/// two methods that work on the Gram matrix, when fewer than half of the digits of orthonormality are
+/// reached: the matrix was rank-deficient or too ill-conditioned, or the iterations were too few. The
+/// result of such a problem is unspecified.
 ///
 /// # Panics
 /// If `m < n`.
@@ -34,9 +37,16 @@ pub fn polar<B: Linalg>(
                 b.gemm(1.0, tall.as_ref().n(), uv.as_ref().n(), Overwrite, z);
                 return;
             }
-            PolarMethod::GramEigen => gram_inverse_sqrt(b, &z, factor.as_mut(), status, scope),
-            PolarMethod::NewtonSchulz { iterations } => {
-                newton_schulz(b, &z, factor.as_mut(), iterations, scope)
+            PolarMethod::GramEigen | PolarMethod::NewtonSchulz { .. } => {
+                let mut gram = scope.take(square);
+                b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
+                match method {
+                    PolarMethod::NewtonSchulz { iterations } => {
+                        newton_schulz(b, gram.as_ref(), factor.as_mut(), iterations, scope);
+                    }
+                    _ => gram_inverse_sqrt(b, gram.as_ref(), factor.as_mut(), status.as_mut(), scope),
+                }
+                flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
             }
         }
         b.copy(z.as_ref().n(), tall.as_mut());
@@ -44,19 +54,19 @@ pub fn polar<B: Linalg>(
     });
 }
 
-/// `out = (z^T z)^{-1/2} = Q diag(w)^{-1/2} Q^T`.
+/// `out = gram^{-1/2} = Q diag(w)^{-1/2} Q^T`.
 fn gram_inverse_sqrt<B: Linalg>(
     b: &B,
-    z: &MatsMut<'_, B>,
+    gram: MatsRef<'_, B>,
     out: MatsMut<'_, B>,
     status: MatsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
-    let d = z.dims();
+    let d = gram.dims();
     scope.nest(|scope| {
-        let mut q = scope.take(Dims::square(d.batch, d.cols));
+        let mut q = scope.take(d);
         let mut w = scope.take(Dims::new(d.batch, 1, d.cols));
-        b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, q.as_mut());
+        b.copy(gram.n(), q.as_mut());
         b.eigh(q.as_mut(), w.as_mut(), status);
         // Q w^{-1/4} times its transpose: one product, symmetric to the last bit.
         for map in [Map::Sqrt, Map::Sqrt, Map::Ratio { numerator: 1.0, floor: f32::MIN_POSITIVE.into() }] {
@@ -67,30 +77,48 @@ fn gram_inverse_sqrt<B: Linalg>(
     });
 }
 
-/// `out` becomes `P` with `z P` near the polar factor: `X <- X (3 I - X^T X)/2`, carried out on the
-/// small matrices `P` and `P^T (z^T z) P`.
+/// `p` becomes the `P` with `z P` near the polar factor of any `z` with that Gram matrix:
+/// `X <- X (3 I - X^T X)/2`, carried out on the small matrices `P` and `P^T (z^T z) P`.
 fn newton_schulz<B: Linalg>(
     b: &B,
-    z: &MatsMut<'_, B>,
+    gram: MatsRef<'_, B>,
     mut p: MatsMut<'_, B>,
     iterations: usize,
     scope: &Scope<'_, B>,
 ) {
-    let d = z.dims();
-    let square = Dims::square(d.batch, d.cols);
+    let square = gram.dims();
     scope.nest(|scope| {
-        let (mut gram, mut half, mut next, mut current) =
-            (scope.take(square), scope.take(square), scope.take(square), scope.take(square));
-        b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
+        let (mut half, mut next, mut current) = (scope.take(square), scope.take(square), scope.take(square));
         b.fill(0.0, p.as_mut());
         b.add_diagonal(1.0, p.as_mut());
         for _ in 0..iterations {
             // current = P^T G P; P is a polynomial in G, so P^T = P.
-            b.gemm(1.0, gram.as_ref().n(), p.as_ref().n(), Overwrite, half.as_mut());
+            b.gemm(1.0, gram.n(), p.as_ref().n(), Overwrite, half.as_mut());
             b.gemm(1.0, p.as_ref().t(), half.as_ref().n(), Overwrite, current.as_mut());
             b.axpby(Coef::Host(1.5), p.as_ref(), 0.0, next.as_mut());
             b.gemm(-0.5, p.as_ref().n(), current.as_ref().n(), Scale(1.0), next.as_mut());
             b.copy(next.as_ref().n(), p.as_mut());
         }
+    });
+}
+
+/// Marks the problems whose result is not orthonormal, `|P^T G P - I|_F^2 > eps`: the certificate, on
+/// small matrices only.
+fn flag_defect<B: Linalg>(
+    b: &B,
+    gram: MatsRef<'_, B>,
+    p: MatsRef<'_, B>,
+    status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    let d = gram.dims();
+    scope.nest(|scope| {
+        let (mut half, mut defect) = (scope.take(d), scope.take(d));
+        let mut square = scope.take(Dims::scalars(d.batch));
+        b.gemm(1.0, gram.n(), p.n(), Overwrite, half.as_mut());
+        b.gemm(1.0, p.t(), half.as_ref().n(), Overwrite, defect.as_mut());
+        b.add_diagonal(-1.0, defect.as_mut());
+        b.dot(1.0, defect.as_ref(), defect.as_ref(), 0.0, square.as_mut());
+        b.flag_above(B::Elem::EPSILON, square.as_ref(), status);
     });
 }
