@@ -32,7 +32,7 @@ impl Real for f32 {
         const LN2_HIGH: f32 = 0.693_359_4;
         const LN2_LOW: f32 = -2.121_944_4e-4;
         const COEFFICIENTS: [f32; 6] =
-            [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+            [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
         let x = self.clamp(-87.0, 88.0);
         let shifted = f32::mul_add(x, std::f32::consts::LOG2_E, SHIFT);
         let n = shifted - SHIFT;
