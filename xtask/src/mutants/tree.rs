@@ -4,9 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::cargo::cargo;
+
+/// What of the workspace a build of the tests reads.
+const PARTS: [&str; 9] =
+    [".cargo", "Cargo.lock", "Cargo.toml", "README.md", "benches", "crates", "kernels", "tests", "xtask"];
 
 /// Result of a test run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +31,17 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Copies what git tracks in `root`, and new files that it does not ignore, into `folder/tree`. Files that
-    /// are as they should be are not touched, so that cargo does not build them again; others are removed.
+    /// Copies the [`PARTS`] of `root` into `folder/tree`. Files that are as they should be are not touched, so
+    /// that cargo does not build them again; others are removed.
     ///
     /// # Errors
-    /// What git or the file system said, naming the file.
+    /// What the file system said, naming the file.
     pub fn copy(root: &Path, folder: &Path) -> Result<Self, String> {
         let tree = Self { sources: folder.join("tree"), build: folder.join("build") };
-        let listed = listed(root)?;
+        let mut listed = BTreeSet::new();
+        for part in PARTS {
+            collect(root, Path::new(part), &mut listed)?;
+        }
         for path in &listed {
             let fail = |error| format!("cannot copy {}: {error}", path.display());
             let content = fs::read(root.join(path)).map_err(fail)?;
@@ -104,19 +111,16 @@ impl Tree {
     }
 }
 
-/// Files of the workspace that exist, as git lists them.
-fn listed(root: &Path) -> Result<BTreeSet<PathBuf>, String> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()
-        .map_err(|error| format!("cannot start git, which lists the files to copy: {error}"))?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("`git ls-files`, which lists the files to copy: {}", message.trim()));
+/// Adds the files at and below `root/path`, relative to `root`; what is not there is passed over.
+fn collect(root: &Path, path: &Path, files: &mut BTreeSet<PathBuf>) -> Result<(), String> {
+    let fail = |error| format!("cannot read {}: {error}", path.display());
+    let full = root.join(path);
+    if full.is_file() {
+        files.insert(path.to_owned());
+    } else if full.is_dir() {
+        for entry in fs::read_dir(full).map_err(fail)? {
+            collect(root, &path.join(entry.map_err(fail)?.file_name()), files)?;
+        }
     }
-    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let paths = names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()));
-    // A tracked file may have been deleted in the checkout.
-    Ok(paths.filter(|path| root.join(path).is_file()).collect())
+    Ok(())
 }
