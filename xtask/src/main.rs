@@ -2,6 +2,7 @@
 
 mod cargo;
 mod experiment;
+mod log;
 mod mutants;
 mod test;
 mod tidy;
@@ -32,7 +33,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if let Err(message) = log::start() {
+        eprintln!("error: {message}");
+        return ExitCode::FAILURE;
+    }
+    match arguments.command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),

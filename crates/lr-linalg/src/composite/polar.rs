@@ -42,9 +42,16 @@ pub fn polar<B: Linalg>(
                 b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
                 match method {
                     PolarMethod::NewtonSchulz { iterations } => {
+                        b.fill(0.0, factor.as_mut());
+                        b.add_diagonal(1.0, factor.as_mut());
                         newton_schulz(b, gram.as_ref(), factor.as_mut(), iterations, scope);
                     }
-                    _ => gram_inverse_sqrt(b, gram.as_ref(), factor.as_mut(), status.as_mut(), scope),
+                    _ => {
+                        gram_inverse_sqrt(b, gram.as_ref(), factor.as_mut(), status.as_mut(), scope);
+                        // An f32 eigendecomposition is good to a hundred roundings; one iteration
+                        // squares that error away.
+                        newton_schulz(b, gram.as_ref(), factor.as_mut(), 1, scope);
+                    }
                 }
                 flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
             }
@@ -77,8 +84,8 @@ fn gram_inverse_sqrt<B: Linalg>(
     });
 }
 
-/// `p` becomes the `P` with `z P` near the polar factor of any `z` with that Gram matrix:
-/// `X <- X (3 I - X^T X)/2`, carried out on the small matrices `P` and `P^T (z^T z) P`.
+/// Brings `P`, a polynomial in the Gram matrix, nearer to the one with `z P` the polar factor of `z`:
+/// `X <- X (3 I - X^T X)/2` for `X = z P`, carried out on the small matrices `P` and `P^T (z^T z) P`.
 fn newton_schulz<B: Linalg>(
     b: &B,
     gram: MatsRef<'_, B>,
@@ -89,8 +96,6 @@ fn newton_schulz<B: Linalg>(
     let square = gram.dims();
     scope.nest(|scope| {
         let (mut half, mut next, mut current) = (scope.take(square), scope.take(square), scope.take(square));
-        b.fill(0.0, p.as_mut());
-        b.add_diagonal(1.0, p.as_mut());
         for _ in 0..iterations {
             // current = P^T G P; P is a polynomial in G, so P^T = P.
             b.gemm(1.0, gram.n(), p.as_ref().n(), Overwrite, half.as_mut());
