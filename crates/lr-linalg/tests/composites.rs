@@ -152,17 +152,17 @@ fn cholesky_qr_equals_householder<B: Linalg>(b: &B) {
     }
 }
 
-/// Beside a healthy problem, one whose Gram matrix has lost all digits.
+/// Columns ever more alike, up to conditions that leave the Gram matrix without a correct digit: some
+/// fail in the first factorization, some in the second, some only in the certificate.
 fn cholesky_qr_falls_back<B: Linalg>(b: &B) {
-    let (m, n) = (60, 12);
-    let d = Dims::new(2, m, n);
+    let (batch, m, n) = (120, 60, 12);
+    let d = Dims::new(batch, m, n);
     let mut a = values(6, d.len());
-    for (k, x) in a[m * n..].iter_mut().enumerate() {
-        *x = f64::from((*x * 1e-9f64.powf((k % n) as f64 / (n - 1) as f64)) as f32);
-    }
-    // All columns nearly the same, so that the condition cannot be scaled away.
-    for row in a[m * n..].chunks_exact_mut(n) {
-        (1..n).for_each(|j| row[j] = f64::from((row[0] + row[j] * 1e-3) as f32));
+    for (p, matrix) in a.chunks_exact_mut(m * n).enumerate() {
+        let difference = 10f64.powf(-(p as f64) / 10.0);
+        for row in matrix.chunks_exact_mut(n) {
+            (1..n).for_each(|j| row[j] = B::Elem::from_f64(row[0] + row[j] * difference).to_f64());
+        }
     }
     let got = cholesky_qr(b, d, &a);
     assert!(got.defect <= 60.0 * eps::<B>(), "defect {:.1e}", got.defect);
