@@ -120,7 +120,7 @@ impl ExperimentConfig {
     pub fn preset(preset: Preset) -> Self {
         let (steps, corpus_max_bytes) = match preset {
             Preset::Paper => (10_000, 1 << 30),
-            Preset::Small => (1000, 32 << 20),
+            Preset::Small => (800, 32 << 20),
             Preset::Smoke => (8, 1 << 20),
         };
         let (validate_every, validation_batches, observe_every) = match preset {
