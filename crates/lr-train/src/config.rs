@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use choices::{
-    Device, FinalNorm, Normalize, OptimizerName, Precision, Preset, Reorthogonalize, Retraction, Schedule,
-    UnknownName,
+    DataOrder, Device, FinalNorm, Normalize, OptimizerName, Precision, Preset, Reorthogonalize, Retraction,
+    Schedule, UnknownName,
 };
 pub use model::{GPT2_VOCABULARY, ModelConfig};
 
@@ -89,6 +89,8 @@ pub struct ExperimentConfig {
     pub precision: Precision,
     /// `crates`, `fineweb`, or the path of a .txt, .jsonl or .parquet file or of a folder of them.
     pub corpus: String,
+    /// Order of the training windows.
+    pub data_order: DataOrder,
     /// Bytes of text read from the corpus at most; documents beyond it are left out.
     pub corpus_max_bytes: u64,
     /// Fraction of the documents that are held out for validation, in (0, 1).
@@ -144,6 +146,7 @@ impl ExperimentConfig {
             final_norm: FinalNorm::On,
             precision: Precision::F32,
             corpus: "crates".to_owned(),
+            data_order: DataOrder::Documents,
             corpus_max_bytes,
             validation_fraction: 0.05,
             validate_every,

@@ -164,6 +164,16 @@ named_choice! {
 }
 
 named_choice! {
+    /// The order of the training windows, drawn anew every epoch.
+    "data_order", DataOrder {
+        /// Documents are shuffled, and a document's windows follow one another: the paper's order.
+        Documents = "documents",
+        /// Windows are shuffled, so that a batch mixes documents much longer than a window.
+        Windows = "windows",
+    }
+}
+
+named_choice! {
     /// The machine that the run computes on.
     "device", Device {
         /// The processor, pure-Rust engine.

@@ -11,7 +11,7 @@ use super::{
     run::{self, Ending, Event, RunError, Surroundings},
 };
 use crate::{
-    config::{ConfigError, ExperimentConfig, GPT2_VOCABULARY},
+    config::{ConfigError, DataOrder, ExperimentConfig, GPT2_VOCABULARY},
     data::{
         self, CorpusOptions, CorpusSource, DataError, Loader, LoaderConfig, TrainingOrder, VocabularyLimit,
     },
@@ -135,7 +135,9 @@ pub fn run(
         .map_err(|e| ExperimentError::Threads { threads, message: e.to_string() })?;
     pool.install(|| match config.device {
         #[cfg(feature = "openblas")]
-        crate::config::Device::CpuOpenblas => on(&Cpu::<f32, lr_linalg::OpenBlas>::new(), config, start, stop, watch),
+        crate::config::Device::CpuOpenblas => {
+            on(&Cpu::<f32, lr_linalg::OpenBlas>::new(), config, start, stop, watch)
+        }
         // Validation has refused every device that is not built in.
         _ => on(&Cpu::<f32>::new(), config, start, stop, watch),
     })
@@ -228,7 +230,10 @@ fn loader_config(config: &ExperimentConfig, seed: u64) -> LoaderConfig {
         batch: config.model.batch,
         seed,
         validation_fraction: config.validation_fraction,
-        order: TrainingOrder::Documents,
+        order: match config.data_order {
+            DataOrder::Documents => TrainingOrder::Documents,
+            DataOrder::Windows => TrainingOrder::Windows,
+        },
         vocabulary: match config.model.vocabulary {
             GPT2_VOCABULARY => VocabularyLimit::Full,
             size => VocabularyLimit::MostFrequent(size),
