@@ -37,6 +37,14 @@ pub enum ExperimentError {
     /// The corpus cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The corpus cannot be cut into batches.
+    #[error("corpus {corpus}: {source}")]
+    Batches {
+        /// Its name or path.
+        corpus: String,
+        /// What is wrong.
+        source: DataError,
+    },
     /// A run failed.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -155,7 +163,9 @@ fn on<B: Neural>(
     // Every loader is made before the first run: a corpus that is too short should fail at once.
     let mut loaders = Vec::new();
     for seed in &config.seeds {
-        loaders.push((*seed, Loader::new(corpus.shard.clone(), &loader_config(config, *seed))?));
+        let loader = Loader::new(corpus.shard.clone(), &loader_config(config, *seed))
+            .map_err(|source| ExperimentError::Batches { corpus: corpus.source.clone(), source })?;
+        loaders.push((*seed, loader));
     }
     if start == Start::Fresh {
         if let Some(aside) = move_aside(out)? {
