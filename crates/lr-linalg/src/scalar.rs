@@ -26,6 +26,8 @@ pub trait Scalar:
 {
     /// Distance from 1 to the next larger number.
     const EPSILON: f64;
+    /// Smallest positive number with all its digits.
+    const MIN_POSITIVE: f64;
     /// Name as used in reports and checkpoints: `"f32"` or `"f64"`.
     const NAME: &'static str;
     /// Additive identity.
@@ -50,6 +52,7 @@ macro_rules! scalar {
     ($t:ty, $name:literal) => {
         impl Scalar for $t {
             const EPSILON: f64 = <$t>::EPSILON as f64;
+            const MIN_POSITIVE: f64 = <$t>::MIN_POSITIVE as f64;
             const NAME: &'static str = $name;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;

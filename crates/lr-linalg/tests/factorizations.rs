@@ -9,6 +9,7 @@ use lr_linalg::{Blas, Dims, Epilogue, Linalg, Mats, MatsRef, PivotGuard, Referen
 on_every_backend!(
     qr_of_all_kinds,
     qr_agrees_with_the_textbook,
+    qr_of_columns_ever_more_alike,
     svd_of_all_kinds,
     cores_with_coinciding_values,
     eigh_of_all_kinds,
@@ -143,6 +144,23 @@ fn qr_agrees_with_the_textbook<B: Linalg>(b: &B) {
     // sign(0) = +1: the zero matrix has Q = [I; 0].
     let (q, _) = qr(b, Dims::new(1, 3, 2), &[0.0; 6]);
     assert_eq!(download(b, q.as_ref()), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+}
+
+/// What remains of a column shrinks by a rounding with every reflector, down to where squares underflow.
+fn qr_of_columns_ever_more_alike<B: Linalg>(b: &B) {
+    let (batch, m, n) = (120, 60, 12);
+    let (d, mut a) = (Dims::new(batch, m, n), values(6, batch * m * n));
+    for (p, matrix) in a.chunks_exact_mut(m * n).enumerate() {
+        let difference = 10f64.powf(-(p as f64) / 10.0);
+        for row in matrix.chunks_exact_mut(n) {
+            (1..n).for_each(|j| row[j] = row[0] + row[j] * difference);
+        }
+    }
+    let (q, r) = qr(b, d, &a);
+    assert!(defect(b, q.as_ref()) <= 80.0 * eps::<B>(), "defect {:.1e}", defect(b, q.as_ref()));
+    let rounded: Vec<f64> = download(b, upload(b, d, &a).as_ref());
+    let error = residual(&rounded, &download(b, q.as_ref()), &download(b, r.as_ref()), d);
+    assert!(error <= 80.0 * eps::<B>(), "residual {error:.1e}");
 }
 
 fn svd<B: Linalg>(b: &B, d: Dims, a: &[f64]) -> [Mats<B>; 3] {

@@ -26,7 +26,7 @@ fn scaling<T: Scalar>(a: Panel<'_, T>) -> Option<T> {
     let moderate = largest == 0.0 || (1.0 / MODERATE..MODERATE).contains(&largest);
     // Subnormal matrices are brought as near as a finite factor can.
     let exponent = if moderate { 0.0 } else { -largest.log2().floor() };
-    let limit = if T::NAME == "f32" { 126.0 } else { 1022.0 };
+    let limit = -T::MIN_POSITIVE.log2();
     Some(T::from_f64(exponent.clamp(-limit, limit).exp2()))
 }
 

@@ -96,8 +96,9 @@ fn factor_panel<T: Scalar>(columns: &mut [T], m: usize, first: usize, tau: &mut 
 #[inline(always)]
 fn reflector<T: Scalar>(head: &mut T, tail: &mut [T]) -> T {
     let norm2 = dot(tail, tail);
-    if norm2 == T::ZERO {
-        // Entries whose squares vanish beside the matrix's largest, which is about 1, are zero.
+    if norm2.to_f64() <= T::MIN_POSITIVE / T::EPSILON {
+        // Squares that underflow have lost their digits, and a reflector made from them would not be
+        // orthogonal. Beside the matrix's largest entry, which is about 1, such a tail is zero.
         tail.fill(T::ZERO);
         return T::ZERO;
     }

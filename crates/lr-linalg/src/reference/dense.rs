@@ -103,7 +103,8 @@ pub(super) fn qr(mut a: Dense) -> (Dense, Dense) {
     let mut reflectors = Dense::zeros(m, n);
     for j in 0..n {
         let norm = a.column_dot(j, j, j).sqrt();
-        if norm == 0.0 {
+        // Squares that underflow have lost their digits; the largest entry is about 1.
+        if norm < 1e-140 {
             continue;
         }
         let head = a.get(j, j);
