@@ -197,17 +197,6 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         b.map(Map::Sqrt, out);
     }
 
-    fn reorthogonalize(
-        &self,
-        _: &B,
-        _: FactorsMut<'_, B>,
-        _: &mut GramFrame<B>,
-        _: HealthMut<'_, B>,
-        _: &Scope<'_, B>,
-    ) {
-        // The Cholesky factors are made afresh at every point.
-    }
-
     fn orthogonality_defect(&self, b: &B, _: Base<'_, B, Self>, out: MatsMut<'_, B>, _: &Scope<'_, B>) {
         b.fill(0.0, out);
     }

@@ -193,12 +193,13 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     /// it is up to rounding. Geometries without orthonormal factors have nothing to do.
     fn reorthogonalize(
         &self,
-        b: &B,
-        x: FactorsMut<'_, B>,
-        frame: &mut Self::Frame,
-        health: HealthMut<'_, B>,
-        scope: &Scope<'_, B>,
-    );
+        _b: &B,
+        _x: FactorsMut<'_, B>,
+        _frame: &mut Self::Frame,
+        _health: HealthMut<'_, B>,
+        _scope: &Scope<'_, B>,
+    ) {
+    }
 
     /// Orthogonality defect `sqrt(|U^T U - I|^2 + |V^T V - I|^2)` of the orthonormal factors kept at the
     /// point, `[problems, 1, 1]`; zero for geometries without any.

@@ -264,17 +264,6 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         b.map(Map::Sqrt, out);
     }
 
-    fn reorthogonalize(
-        &self,
-        _: &B,
-        _: FactorsMut<'_, B>,
-        _: &mut (),
-        _: HealthMut<'_, B>,
-        _: &Scope<'_, B>,
-    ) {
-        // The retraction itself ends with an orthonormalization.
-    }
-
     fn orthogonality_defect(&self, b: &B, at: Base<'_, B, Self>, out: MatsMut<'_, B>, scope: &Scope<'_, B>) {
         let left = self.grid.left.ranges().map(|rows| at.x.left.rows(rows));
         let right = self.grid.right.ranges().map(|rows| at.x.right.rows(rows));
