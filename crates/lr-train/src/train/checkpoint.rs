@@ -147,9 +147,9 @@ impl<T: Scalar> Checkpoint<T> {
         if found != run {
             return Err(format!("it belongs to the run {found}, not to {run}"));
         }
-        let mut state = StateDict::default();
-        state.counters =
+        let counters =
             serde_json::from_str(field("counters")?).map_err(|e| format!("field `counters`: {e}"))?;
+        let mut state = StateDict { counters, ..StateDict::default() };
         for (name, tensor) in named {
             let &[batch, rows, cols] = tensor.shape() else {
                 return Err(format!(

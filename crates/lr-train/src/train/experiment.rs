@@ -167,10 +167,10 @@ fn on<B: Neural>(
             .map_err(|source| ExperimentError::Batches { corpus: corpus.source.clone(), source })?;
         loaders.push((*seed, loader));
     }
-    if start == Start::Fresh {
-        if let Some(aside) = move_aside(out)? {
-            watch(Notice::MovedAside(aside));
-        }
+    if start == Start::Fresh
+        && let Some(aside) = move_aside(out)?
+    {
+        watch(Notice::MovedAside(aside));
     }
     create_folder(out)?;
     let mut summary = previous(config, start)?;
