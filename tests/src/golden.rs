@@ -95,7 +95,7 @@ pub fn read_index<T: for<'de> Deserialize<'de>>(dir: &Path) -> Result<T, String>
 /// The arrays of one case: name to a list of matrices (an array of rank 3 holds several).
 pub struct Arrays {
     path: PathBuf,
-    archive: NpzArchive<std::io::BufReader<fs::File>>,
+    archive: NpzArchive<io::BufReader<fs::File>>,
 }
 
 impl Arrays {

@@ -244,6 +244,13 @@ fn a_diverging_run_is_named_the_others_finish_and_the_status_tells() {
 }
 
 #[test]
+fn resuming_where_nothing_is_starts_afresh() {
+    let sandbox = Sandbox::new();
+    succeed(sandbox.smoke("new", &["--optimizers", "adamw", "--resume"]));
+    assert_eq!(summary(&sandbox.path("new"))["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn resuming_refuses_other_settings_and_damaged_checkpoints() {
     let sandbox = Sandbox::new();
     succeed(sandbox.smoke("done", &["--optimizers", "adamw"]));

@@ -80,6 +80,7 @@ fn toml_round_trip_keeps_every_field() {
             reorthogonalize,
             final_norm: FinalNorm::Off,
             precision: Precision::Bf16,
+            data_order: DataOrder::Windows,
             corpus: "/a \"quoted\" path".to_owned(),
             corpus_max_bytes: 17,
             validation_fraction: 0.25,

@@ -77,6 +77,11 @@ fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
 }
 
 impl<T: Scalar> Checkpoint<T> {
+    /// Steps taken when it was written.
+    pub fn steps(&self) -> usize {
+        self.state.counters.get("steps").copied().unwrap_or(0) as usize
+    }
+
     /// Writes the checkpoint into the output folder `out`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! nothing: a run is a function of the configuration, its optimizer and its seed.
 
 use super::{
-    checkpoint::Checkpoint,
+    folder::{self, Past},
     metrics::{METRICS_FILE, MetricsWriter, RunId},
     output::{self, Machine, OutputError, Summary, create_folder, write_atomically},
     run::{self, Ending, Event, RunError, Surroundings},
@@ -19,11 +19,7 @@ use crate::{
     report::{Report, ReportError},
 };
 use lr_linalg::Cpu;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 /// Name of the resolved configuration in the output folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -84,7 +80,7 @@ pub enum ExperimentError {
 pub enum Start {
     /// From the beginning; an older experiment in the folder is moved aside, not overwritten.
     Fresh,
-    /// From the finished runs and the checkpoints in the folder.
+    /// From the finished runs and the checkpoints in the folder; from the beginning where there are none.
     Resume,
 }
 
@@ -159,6 +155,7 @@ fn on<B: Neural>(
     watch: &mut (dyn FnMut(Notice) + Send),
 ) -> Result<Outcome, ExperimentError> {
     let out = config.out.as_path();
+    let start = if folder::holds_experiment(out) { start } else { Start::Fresh };
     let corpus = load_corpus(config, watch)?;
     // Every loader is made before the first run: a corpus that is too short should fail at once.
     let mut loaders = Vec::new();
@@ -168,12 +165,24 @@ fn on<B: Neural>(
         loaders.push((*seed, loader));
     }
     if start == Start::Fresh
-        && let Some(aside) = move_aside(out)?
+        && let Some(aside) = folder::move_aside(out)?
     {
         watch(Notice::MovedAside(aside));
     }
     create_folder(out)?;
-    let mut summary = previous(config, start)?;
+    let runs: Vec<RunId> = config
+        .seeds
+        .iter()
+        .flat_map(|&seed| config.optimizers.iter().map(move |&optimizer| RunId { optimizer, seed }))
+        .collect();
+    let mut past = match start {
+        Start::Fresh => Past::nothing(),
+        Start::Resume => Past::read(config, &runs)?,
+    };
+    let mut metrics = match start {
+        Start::Fresh => MetricsWriter::create(&out.join(METRICS_FILE))?,
+        Start::Resume => MetricsWriter::resume(&out.join(METRICS_FILE), &past.progress())?,
+    };
     write_atomically(&out.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
     if let Some((_, loader)) = loaders.first() {
         let described = describe(config, &corpus, loader);
@@ -181,37 +190,19 @@ fn on<B: Neural>(
         watch(Notice::Corpus(described));
     }
 
-    let runs: Vec<RunId> = config
-        .seeds
-        .iter()
-        .flat_map(|&seed| config.optimizers.iter().map(move |&optimizer| RunId { optimizer, seed }))
-        .collect();
-    let finished: Vec<RunId> =
-        summary.runs.iter().map(|r| RunId { optimizer: r.optimizer, seed: r.seed }).collect();
-    let mut checkpoints = Vec::new();
-    let mut progress: Vec<(RunId, usize)> = finished.iter().map(|run| (*run, config.steps)).collect();
-    if start == Start::Resume {
-        for run in runs.iter().filter(|run| !finished.contains(run)) {
-            if let Some(checkpoint) = Checkpoint::<B::Elem>::read(out, *run)? {
-                let taken = checkpoint.state.counters.get("steps").copied().unwrap_or(0);
-                progress.push((*run, taken as usize));
-                checkpoints.push(checkpoint);
-            }
-        }
-    }
-    let mut metrics = match start {
-        Start::Fresh => MetricsWriter::create(&out.join(METRICS_FILE))?,
-        Start::Resume => MetricsWriter::resume(&out.join(METRICS_FILE), &progress)?,
+    let mut summary = Summary {
+        runs: std::mem::take(&mut past.finished),
+        config: config.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: Machine::detect(rayon::current_num_threads()),
     };
-
     let mut diverged = Vec::new();
     for id in runs {
-        if finished.contains(&id) {
+        if summary.runs.iter().any(|run| run.id() == id) {
             watch(Notice::Kept(id));
             continue;
         }
-        let checkpoint =
-            checkpoints.iter().position(|c| c.run == id).map(|index| checkpoints.swap_remove(index));
+        let checkpoint = past.take_checkpoint(id);
         let Some((_, loader)) = loaders.iter_mut().find(|(seed, _)| *seed == id.seed) else { continue };
         let mut tell = |event| watch(Notice::Run(event));
         let mut around = Surroundings { config, out, metrics: &mut metrics, stop, watch: &mut tell };
@@ -279,69 +270,4 @@ fn describe(config: &ExperimentConfig, corpus: &data::Corpus, loader: &Loader) -
         vocabulary: loader.vocabulary.size(),
         checksum: corpus.fingerprint,
     }
-}
-
-/// The finished runs of an interrupted experiment, after checking that it is the same one.
-fn previous(config: &ExperimentConfig, start: Start) -> Result<Summary, ExperimentError> {
-    let out = config.out.as_path();
-    let fresh = Summary {
-        runs: Vec::new(),
-        config: config.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        machine: Machine::detect(rayon::current_num_threads()),
-    };
-    if start == Start::Fresh || !out.join(CONFIG_FILE).exists() {
-        return Ok(fresh);
-    }
-    let stored = ExperimentConfig::load(&out.join(CONFIG_FILE))?;
-    if let Some((key, stored, given)) = first_difference(&stored, config)? {
-        return Err(ExperimentError::OtherConfig { folder: out.to_owned(), key, stored, given });
-    }
-    if !out.join(Summary::FILE).exists() {
-        return Ok(fresh);
-    }
-    let mut summary = Summary::read(out)?;
-    // A run that diverged or was cut short by an older version starts again.
-    summary.runs.retain(|run| run.steps == config.steps && run.final_train_loss.is_finite());
-    Ok(Summary { runs: summary.runs, ..fresh })
-}
-
-/// The first key on which two configurations differ, other than where and on how many threads to run.
-fn first_difference(
-    stored: &ExperimentConfig,
-    given: &ExperimentConfig,
-) -> Result<Option<(String, String, String)>, ConfigError> {
-    let table = |config: &ExperimentConfig| -> Result<toml::Table, ConfigError> {
-        config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigError::Parse {
-            origin: CONFIG_FILE.to_owned(),
-            message: e.to_string(),
-        })
-    };
-    let (stored, given) = (table(stored)?, table(given)?);
-    let absent = toml::Value::String("absent".to_owned());
-    let keys = stored.keys().chain(given.keys().filter(|k| !stored.contains_key(*k)));
-    for key in keys.filter(|k| !["out", "threads"].contains(&k.as_str())) {
-        let (old, new) = (stored.get(key).unwrap_or(&absent), given.get(key).unwrap_or(&absent));
-        if old != new {
-            return Ok(Some((key.clone(), old.to_string(), new.to_string())));
-        }
-    }
-    Ok(None)
-}
-
-/// Moves an output folder that holds an experiment to `<folder>.previous-1` or the next free number.
-fn move_aside(out: &Path) -> Result<Option<PathBuf>, OutputError> {
-    if !out.join(CONFIG_FILE).exists() && !out.join(METRICS_FILE).exists() {
-        return Ok(None);
-    }
-    let name = out.file_name().map_or_else(|| "experiment".into(), |n| n.to_string_lossy().into_owned());
-    for number in 1..10_000 {
-        let aside = out.with_file_name(format!("{name}.previous-{number}"));
-        if !aside.exists() {
-            fs::rename(out, &aside).map_err(|e| OutputError::io("move aside", out, e))?;
-            return Ok(Some(aside));
-        }
-    }
-    let full = io::Error::new(io::ErrorKind::AlreadyExists, "ten thousand older experiments are there");
-    Err(OutputError::io("move aside", out, full))
 }

@@ -6,10 +6,12 @@
 //! | `run` | one run: steps, validation, observation, interruption |
 //! | `experiment` | all runs of a configuration, summary and report |
 //! | `checkpoint` | the state of an interrupted run |
+//! | `folder` | what an output folder already holds |
 //! | `metrics`, `output` | the files |
 
 pub mod checkpoint;
 pub mod experiment;
+mod folder;
 pub mod metrics;
 pub mod output;
 pub mod run;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ExperimentConfig, OptimizerName};
-use crate::train::metrics::non_finite;
+use crate::train::metrics::{RunId, non_finite};
 
 pub use machine::{Machine, peak_rss_mb};
 
@@ -134,6 +134,13 @@ pub struct RunSummary {
     /// Numerical repairs that the optimizer counted; absent for optimizers that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs: Option<u64>,
+}
+
+impl RunSummary {
+    /// Which run it was.
+    pub fn id(&self) -> RunId {
+        RunId { optimizer: self.optimizer, seed: self.seed }
+    }
 }
 
 /// The content of `summary.json`.
