@@ -1,48 +1,15 @@
 //! Once warm, no operation of the CPU backend allocates within a rayon pool.
-//!
-//! One test only: the counter sees the whole process.
 
 mod common;
+#[path = "../../../tests/support/counting_allocator.rs"]
+mod counting_allocator;
 
 use common::random;
+use counting_allocator::assert_settles;
 use lr_linalg::{
     AdamWCoefficients, Backend, Blas, Coef, Cpu, Dims, Engine, Epilogue, Factor, Faer, Linalg, Map, Mats,
     Part, PivotGuard, PolarMethod, Scratch, Side, Triangle,
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Runs `work` a few times on every thread, and then again, counting.
-fn count(what: &str, mut work: impl FnMut()) {
-    (0..20).for_each(|_| work());
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    (0..5).for_each(|_| work());
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    assert_eq!(allocations, 0, "{what} allocated {allocations} times in 5 calls");
-}
 
 fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
     let mats = |batch, m, n| random(b, 1, Dims::new(batch, m, n));
@@ -67,7 +34,7 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
             ("gemm NT", x.as_ref().n(), yt.as_ref().t()),
             ("gemm TT", xt.as_ref().t(), yt.as_ref().t()),
         ] {
-            count(&format!("{what} {m} {n} {k}"), || {
+            assert_settles(&format!("{what} {m} {n} {k}"), || {
                 b.gemm(1.0, a, b_, Epilogue::Overwrite, c.as_mut());
                 b.gemm(1.0, a, b_, Epilogue::Scale(0.5), c.as_mut());
                 b.gemm(1.0, a, b_, Epilogue::Add(2.0, d.as_ref()), c.as_mut());
@@ -87,7 +54,7 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
         bias_correction1: 0.1,
         bias_correction2: 0.01,
     };
-    count("element-wise operations", || {
+    assert_settles("element-wise operations", || {
         b.copy(x.as_ref().n(), y.as_mut());
         b.copy(x.as_ref().t(), turned.as_mut());
         b.fill(0.0, z.as_mut());
@@ -107,22 +74,22 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
         (mats(24, 130, 65), mats(24, 65, 65), mats(24, 1, 65), mats(24, 65, 65));
     let source = mats(24, 130, 65);
     let mut status = Mats::zeros(b, Dims::scalars(24)).unwrap();
-    count("qr", || {
+    assert_settles("qr", || {
         b.copy(source.as_ref().n(), tall.as_mut());
         b.qr(tall.as_mut(), r.as_mut(), status.as_mut());
     });
-    count("trsm", || {
+    assert_settles("trsm", || {
         b.copy(source.as_ref().n(), tall.as_mut());
         b.trsm(Side::Right, Triangle::Upper, r.as_ref().n(), tall.as_mut());
         b.trsm(Side::Left, Triangle::Upper, r.as_ref().t(), v.as_mut());
     });
-    count("svd", || {
+    assert_settles("svd", || {
         b.copy(source.as_ref().n(), tall.as_mut());
         b.svd(tall.as_mut(), s.as_mut(), v.as_mut(), status.as_mut());
         b.copy(source.as_ref().rows(0..65).n(), square.as_mut());
         b.svd(square.as_mut(), s.as_mut(), v.as_mut(), status.as_mut());
     });
-    count("eigh and cholesky", || {
+    assert_settles("eigh and cholesky", || {
         b.gemm(1.0, source.as_ref().t(), source.as_ref().n(), Epilogue::Overwrite, square.as_mut());
         b.eigh(square.as_mut(), s.as_mut(), status.as_mut());
         b.gemm(1.0, source.as_ref().t(), source.as_ref().n(), Epilogue::Overwrite, square.as_mut());
@@ -133,7 +100,7 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
     let slicing = b.slicing(24);
     let mut workers: Vec<Scratch<Cpu<f32, E>>> =
         (0..slicing.workers).map(|_| Scratch::new(b).unwrap()).collect();
-    count("slices", || {
+    assert_settles("slices", || {
         b.copy(source.as_ref().n(), tall.as_mut());
         let slices = tall.as_mut().chunks(1).zip(r.as_mut().chunks(1)).zip(status.as_mut().chunks(1));
         b.for_each_slice(slices, &mut workers, |b, ((mut z, mut r), mut status), scratch| {

@@ -1,34 +1,13 @@
 //! A warmed-up optimizer step allocates nothing, on any geometry, with momentum and every norm.
 
+#[path = "../../../tests/support/counting_allocator.rs"]
+mod counting_allocator;
+
+use counting_allocator::assert_settles;
 use lr_linalg::{Cpu, Dims, Mats, Scalar};
 use lr_manifolds::{Factors, Grid, NormKind, StiefelRetraction};
 use lr_optim::{AdamW, AdamWConfig, BankOptimizer, DescentConfig, Geometry, Normalization};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
-/// Counts allocations of the whole process.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(data, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 type B = Cpu<f32>;
 
@@ -79,14 +58,7 @@ fn a_warm_step_allocates_nothing() {
         for (name, mut optimizer) in optimizers(&b, &grid, problems, &start) {
             let mut x = factors(&b, &grid, problems, &mut rng);
             let g = factors(&b, &grid, problems, &mut rng);
-            // A worker that meets its first slice late still grows its scratch then; a step that allocates
-            // by itself leaves no window free of it.
-            let quiet = (0..100).any(|_| {
-                let before = ALLOCATIONS.load(Ordering::Relaxed);
-                (0..10).for_each(|_| optimizer.step(&b, x.as_mut(), g.as_ref(), 1e-3));
-                ALLOCATIONS.load(Ordering::Relaxed) == before
-            });
-            assert!(quiet, "{name}: allocations in every window of ten steps");
+            assert_settles(&name, || optimizer.step(&b, x.as_mut(), g.as_ref(), 1e-3));
         }
     });
 }

@@ -1,36 +1,15 @@
 //! A warmed-up training step, from the batch to the moved parameters, allocates nothing on the CPU.
 
+#[path = "../../../tests/support/counting_allocator.rs"]
+mod counting_allocator;
+
+use counting_allocator::assert_settles;
 use lr_linalg::Cpu;
 use lr_train::{
     config::{ExperimentConfig, OptimizerName, Preset},
     data::{IGNORE, TokenBatch},
     train::trainer::Trainer,
 };
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
-/// Counts allocations of the whole process.
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, data: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(data, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_warm_training_step_allocates_nothing() {
@@ -47,18 +26,10 @@ fn a_warm_training_step_allocates_nothing() {
     pool.install(|| {
         for optimizer in OptimizerName::ALL {
             let mut trainer = Trainer::new(&Cpu::<f32>::new(), &config, *optimizer, 0).unwrap();
-            let mut step = || {
+            assert_settles(optimizer.as_str(), || {
                 trainer.differentiate(&batch);
                 trainer.update();
-            };
-            // A worker that meets its first slice late still grows its scratch then; a step that allocates
-            // by itself leaves no window free of it.
-            let quiet = (0..100).any(|_| {
-                let before = ALLOCATIONS.load(Ordering::Relaxed);
-                (0..10).for_each(|_| step());
-                ALLOCATIONS.load(Ordering::Relaxed) == before
             });
-            assert!(quiet, "{optimizer}: allocations in every window of ten steps");
         }
     });
 }
