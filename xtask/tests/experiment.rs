@@ -244,6 +244,16 @@ fn a_diverging_run_is_named_the_others_finish_and_the_status_tells() {
 }
 
 #[test]
+fn a_last_update_that_breaks_the_model_is_no_success() {
+    let sandbox = Sandbox::new();
+    let arguments = ["--optimizers", "fixed-quotient", "--lr-other", "1e40", "--steps", "1"];
+    let output = sandbox.smoke("last", &arguments).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("fixed-quotient seed 0: the validation loss is"), "{message}");
+}
+
+#[test]
 fn resuming_where_nothing_is_starts_afresh() {
     let sandbox = Sandbox::new();
     succeed(sandbox.smoke("new", &["--optimizers", "adamw", "--resume"]));

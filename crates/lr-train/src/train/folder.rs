@@ -42,7 +42,7 @@ impl<T: Scalar> Past<T> {
         if out.join(Summary::FILE).exists() {
             past.finished = Summary::read(out)?.runs;
             // A run that diverged starts again.
-            past.finished.retain(|run| run.steps == config.steps && run.final_train_loss.is_finite());
+            past.finished.retain(|run| run.steps == config.steps && run.final_val_loss.is_finite());
         }
         for run in runs.iter().filter(|id| past.finished.iter().all(|done| done.id() != **id)) {
             past.checkpoints.extend(Checkpoint::read(out, *run)?);

@@ -185,8 +185,16 @@ impl<B: Neural> Run<'_, '_, B> {
                 saved = Instant::now();
             }
         }
+        // The last update comes after the last observation: what it broke would go unnoticed.
+        let measures = self.trainer.measure()?;
+        self.count_repairs(&measures);
+        let reason = self.breakdown("validation", step, self.last_validation, Some(&measures));
         remove_checkpoint(self.around.out, self.id)?;
-        Ok(Ending::Finished(self.summary()))
+        let summary = self.summary();
+        Ok(match reason {
+            Some(reason) => Ending::Diverged { summary, reason },
+            None => Ending::Finished(summary),
+        })
     }
 
     /// Takes the step after `taken` others and records it; a reason when the run cannot go on.
@@ -221,7 +229,7 @@ impl<B: Neural> Run<'_, '_, B> {
         self.history.recent_losses.push(loss);
         let tokens = config.model.tokens_per_step();
         (self.around.watch)(Event::Stepped { step: taken + 1, loss, tokens, time: time.step });
-        Ok(self.breakdown(taken + 1, loss, observed.as_ref()))
+        Ok(self.breakdown("training", taken + 1, loss, observed.as_ref()))
     }
 
     fn note(&mut self, record: &mut Record, measures: &BankMeasures) {
@@ -230,14 +238,25 @@ impl<B: Neural> Run<'_, '_, B> {
         if self.repairs.is_some() {
             record.orthogonality_defect = Some(measures.orthogonality_defect);
             record.coherence_defect = Some(measures.coherence_defect);
-            self.repairs = Some(measures.repairs);
         }
+        self.count_repairs(measures);
     }
 
-    fn breakdown(&self, step: usize, loss: f64, observed: Option<&BankMeasures>) -> Option<String> {
+    fn count_repairs(&mut self, measures: &BankMeasures) {
+        self.repairs = self.repairs.map(|_| measures.repairs);
+    }
+
+    /// Why the run cannot go on, if it cannot; `split` says which loss is looked at.
+    fn breakdown(
+        &self,
+        split: &str,
+        step: usize,
+        loss: f64,
+        observed: Option<&BankMeasures>,
+    ) -> Option<String> {
         let remedy = "lower --lr-qkvo or --lr-other";
         if !loss.is_finite() {
-            return Some(format!("{}: the training loss is {loss} at step {step}; {remedy}", self.id));
+            return Some(format!("{}: the {split} loss is {loss} at step {step}; {remedy}", self.id));
         }
         let problem = observed?.broken?;
         Some(format!(

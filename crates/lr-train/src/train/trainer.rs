@@ -186,13 +186,7 @@ impl<B: Neural> Trainer<B> {
     /// If the batch has another shape than the model.
     pub fn differentiate(&mut self, batch: &TokenBatch) -> MatsRef<'_, B> {
         let Self { b, transformer, parameters, rounded, gradients, .. } = self;
-        let weights = match rounded {
-            Some(rounded) => {
-                rounded.round_to_bf16_from(b, parameters);
-                &*rounded
-            }
-            None => &*parameters,
-        };
+        let weights = weights(b, parameters, rounded);
         transformer.forward_backward(b, weights, &batch.inputs, &batch.targets, gradients)
     }
 
@@ -248,13 +242,7 @@ impl<B: Neural> Trainer<B> {
     /// If the batch has another shape than the model.
     pub fn evaluate(&mut self, batch: &TokenBatch) -> Result<f64, DeviceError> {
         let Self { b, transformer, parameters, rounded, .. } = self;
-        let weights = match rounded {
-            Some(rounded) => {
-                rounded.round_to_bf16_from(b, parameters);
-                &*rounded
-            }
-            None => &*parameters,
-        };
+        let weights = weights(b, parameters, rounded);
         scalar(b, transformer.loss(b, weights, &batch.inputs, &batch.targets))
     }
 
@@ -310,6 +298,21 @@ impl<B: Neural> Trainer<B> {
         other.optimizer.load(b, &other.name, dict)?;
         *steps = dict.counter("steps")?;
         Ok(())
+    }
+}
+
+/// What the model reads: the parameters, or their rounded copy, made afresh.
+fn weights<'a, B: Neural>(
+    b: &B,
+    parameters: &'a Parameters<B>,
+    rounded: &'a mut Option<Parameters<B>>,
+) -> &'a Parameters<B> {
+    match rounded {
+        Some(rounded) => {
+            rounded.round_to_bf16_from(b, parameters);
+            rounded
+        }
+        None => parameters,
     }
 }
 
