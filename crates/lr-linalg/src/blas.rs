@@ -132,6 +132,10 @@ pub trait Blas: Backend {
     #[track_caller]
     fn scale_columns(&self, diagonal: MatsRef<'_, Self>, target: MatsMut<'_, Self>);
 
+    /// `y = x y`, element by element (the Hadamard product).
+    #[track_caller]
+    fn multiply(&self, x: MatsRef<'_, Self>, y: MatsMut<'_, Self>);
+
     /// Applies `map` to every element.
     #[track_caller]
     fn map(&self, map: Map, target: MatsMut<'_, Self>);
@@ -139,6 +143,10 @@ pub trait Blas: Backend {
     /// `out[p] = weight <x[p], y[p]> + beta out[p]`, the Frobenius inner product; `out` is `[batch, 1, 1]`.
     #[track_caller]
     fn dot(&self, weight: f64, x: MatsRef<'_, Self>, y: MatsRef<'_, Self>, beta: f64, out: MatsMut<'_, Self>);
+
+    /// `out[p] = max(out[p], max |x[p]|)`; a NaN in either makes it NaN. `out` is `[batch, 1, 1]`.
+    #[track_caller]
+    fn max_abs(&self, x: MatsRef<'_, Self>, out: MatsMut<'_, Self>);
 
     /// `out[p] = 1` where some `|x[p]|` is not at most `bound`, NaN included; other entries of `out` stay.
     /// With `bound = f64::MAX` it flags what is not finite.

@@ -61,7 +61,7 @@ mod scratch;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
-pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, truncated_svd};
+pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylvester, truncated_svd};
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
 pub use cpu::{Cpu, Engine, Faer, NotConverged, Source, Threads};

@@ -1,5 +1,5 @@
 //! Composed operations of every backend against their exact forms and the textbook: polar factor,
-//! Cholesky-QR with its fallback, truncated SVD, spectral norm.
+//! Cholesky-QR with its fallback, truncated SVD, spectral norm, Sylvester equation.
 
 mod common;
 
@@ -16,6 +16,8 @@ on_every_backend!(
     cholesky_qr_of_rank_deficient_matrices,
     truncated_svd_leads,
     spectral_norms,
+    sylvester_equations,
+    sylvester_equations_that_leave_directions_open,
 );
 
 fn defect<B: Linalg>(b: &B, q: MatsRef<'_, B>) -> f64 {
@@ -223,4 +225,42 @@ fn spectral_norms<B: Linalg>(b: &B) {
         (Mats::zeros(b, Dims::scalars(1)).unwrap(), Mats::zeros(b, Dims::scalars(1)).unwrap());
     Scratch::new(b).unwrap().scope(|s| b.spectral_norm(diagonal.as_ref(), out.as_mut(), status.as_mut(), s));
     assert!((download(b, out.as_ref())[0] - 4.0).abs() <= 4.0 * B::Elem::EPSILON);
+}
+
+/// `S K + K T` for Gram matrices `S = X^T X`, `T = Y^T Y` of `height x n` matrices, solved for `K` again.
+fn sylvester_round_trip<B: Linalg>(b: &B, n: usize, height: usize) -> (Vec<f64>, Vec<f64>) {
+    let (d, batch) = (Dims::square(3, n), 3);
+    let gram = |seed| {
+        let x = random(b, seed, Dims::new(batch, height, n));
+        let mut s = Mats::zeros(b, d).unwrap();
+        b.gemm(1.0, x.as_ref().t(), x.as_ref().n(), Epilogue::Overwrite, s.as_mut());
+        s
+    };
+    let (s, t, k) = (gram(1), gram(2), random(b, 3, d));
+    let apply = |k: MatsRef<'_, B>| {
+        let mut c = Mats::zeros(b, d).unwrap();
+        b.gemm(1.0, s.as_ref().n(), k.n(), Epilogue::Overwrite, c.as_mut());
+        b.gemm(1.0, k.n(), t.as_ref().n(), Epilogue::Scale(1.0), c.as_mut());
+        c
+    };
+    let (mut solved, mut status) = (apply(k.as_ref()), Mats::zeros(b, Dims::scalars(batch)).unwrap());
+    let right = download(b, solved.as_ref());
+    Scratch::new(b).unwrap().scope(|scope| {
+        b.sylvester(s.as_ref(), t.as_ref(), solved.as_mut(), status.as_mut(), scope);
+    });
+    assert!(download(b, status.as_ref()).iter().all(|&s| s == 0.0));
+    (download(b, apply(solved.as_ref()).as_ref()), right)
+}
+
+fn sylvester_equations<B: Linalg>(b: &B) {
+    for n in [1, 2, 9] {
+        let (found, expected) = sylvester_round_trip(b, n, 3 * n + 2);
+        close(&format!("sylvester {n}"), &found, &expected, 300.0 * eps::<B>());
+    }
+}
+
+/// Rank-deficient coefficients: the solution is not unique, the residual is still zero.
+fn sylvester_equations_that_leave_directions_open<B: Linalg>(b: &B) {
+    let (found, expected) = sylvester_round_trip(b, 6, 3);
+    close("singular sylvester", &found, &expected, 1e3 * eps::<B>());
 }

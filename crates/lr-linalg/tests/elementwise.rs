@@ -12,8 +12,10 @@ on_every_backend!(
     sums,
     parts,
     column_scaling,
+    element_products,
     maps,
     inner_products,
+    largest_entries,
     flags,
     adamw_steps,
     bf16_rounding,
@@ -132,6 +134,25 @@ fn column_scaling<B: Linalg>(b: &B) {
         download(b, x.as_ref())
     }
     close("scale_columns", &run(b), &run(&Reference::<f64>::new()), eps::<B>());
+}
+
+fn element_products<B: Linalg>(b: &B) {
+    fn run<B: Linalg>(b: &B) -> Vec<f64> {
+        let mut y = random(b, 1, Dims::new(6, 5, 19));
+        let x = random(b, 2, Dims::new(3, 9, 30));
+        b.multiply(x.as_ref().block(1..6, 2..21), y.as_mut());
+        download(b, y.as_ref())
+    }
+    close("multiply", &run(b), &run(&Reference::<f64>::new()), eps::<B>());
+}
+
+fn largest_entries<B: Linalg>(b: &B) {
+    let x = upload(b, Dims::new(4, 1, 3), &[1.0, -5.0, 2.0, 0.5, 0.0, -0.5, 1.0, f64::NAN, 9.0, 1.0, 2.0, 3.0]);
+    let mut out = upload(b, Dims::scalars(4), &[3.0, 3.0, 3.0, f64::NAN]);
+    b.max_abs(x.as_ref(), out.as_mut());
+    let found = download(b, out.as_ref());
+    assert_eq!(found[..2], [5.0, 3.0]);
+    assert!(found[2].is_nan() && found[3].is_nan(), "{found:?}");
 }
 
 fn maps<B: Linalg>(b: &B) {

@@ -4,6 +4,7 @@
 mod cholesky_qr;
 mod polar;
 mod spectral_norm;
+mod sylvester;
 mod truncated_svd;
 
 use crate::{Factor, MatsMut, MatsRef, Scope};
@@ -11,6 +12,7 @@ use crate::{Factor, MatsMut, MatsRef, Scope};
 pub use cholesky_qr::cholesky_qr;
 pub use polar::polar;
 pub use spectral_norm::spectral_norm;
+pub use sylvester::sylvester;
 pub use truncated_svd::truncated_svd;
 
 /// How a polar factor is computed.
@@ -78,5 +80,17 @@ pub trait Linalg: Factor {
         scope: &Scope<'_, Self>,
     ) {
         spectral_norm(self, a, out, status, scope);
+    }
+
+    /// Solves `S K + K T = C` in place of `c`; see [`sylvester`].
+    fn sylvester(
+        &self,
+        s: MatsRef<'_, Self>,
+        t: MatsRef<'_, Self>,
+        c: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+        scope: &Scope<'_, Self>,
+    ) {
+        sylvester(self, s, t, c, status, scope);
     }
 }

@@ -160,6 +160,15 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
         });
     }
 
+    #[track_caller]
+    fn multiply(&self, x: Ref<'_, T, E>, y: Mut<'_, T, E>) {
+        let d = y.dims();
+        check::fits("multiply", x.dims(), d);
+        self.threads.each(d.rows * d.cols, y, |p, one| {
+            kernel::multiply(panel(x, p, d.batch), one.into_panel());
+        });
+    }
+
     fn map(&self, map: Map, target: Mut<'_, T, E>) {
         self.update(target, |y| kernel::map(map, y));
     }
@@ -179,6 +188,19 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
             let out = &mut one.row_mut(0)[0];
             let old = if beta == 0.0 { 0.0 } else { beta * out.to_f64() };
             *out = T::from_f64(weight * sum + old);
+        });
+    }
+
+    #[track_caller]
+    fn max_abs(&self, x: Ref<'_, T, E>, out: Mut<'_, T, E>) {
+        let (d, batch) = (x.dims(), out.dims().batch);
+        check::status("max_abs: out", out.dims(), batch);
+        check::fits("max_abs", d, Dims { batch, ..d });
+        self.threads.each(d.rows * d.cols, out, |p, one| {
+            let x = panel(x, p, batch);
+            let mut one = one.into_panel();
+            let out = &mut one.row_mut(0)[0];
+            *out = (0..x.rows()).fold(*out, |largest, i| kernel::max_abs_with_nan(largest, x.row(i)));
         });
     }
 

@@ -95,6 +95,24 @@ pub(super) fn scale_columns<T: Scalar>(diagonal: &[T], mut y: PanelMut<'_, T>) {
     });
 }
 
+/// `y = x y`, element by element.
+pub(super) fn multiply<T: Scalar>(x: Panel<'_, T>, mut y: PanelMut<'_, T>) {
+    Arch::new().dispatch(|| {
+        for i in 0..y.rows() {
+            y.row_mut(i).iter_mut().zip(x.row(i)).for_each(|(y, &x)| *y *= x);
+        }
+    });
+}
+
+/// The largest of `start` and the absolute values; NaN wins.
+pub(super) fn max_abs_with_nan<T: Scalar>(start: T, x: &[T]) -> T {
+    x.iter().fold(start, |largest, &x| {
+        let x = Scalar::abs(x);
+        // Neither smaller nor equal: larger, or not a number.
+        if x <= largest || largest.to_f64().is_nan() { largest } else { x }
+    })
+}
+
 /// The symmetric or skew part of a square panel, two mirrored tiles at a time.
 pub(super) fn take_part<T: Scalar>(part: Part, mut y: PanelMut<'_, T>) {
     let sign = match part {

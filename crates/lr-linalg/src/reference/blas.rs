@@ -112,6 +112,13 @@ impl<T: Scalar> Blas for Reference<T> {
         update(&mut target, |p, _, j, x| x * get(diagonal, d.batch, p, 0, j));
     }
 
+    #[track_caller]
+    fn multiply(&self, x: Ref<'_, T>, mut y: Mut<'_, T>) {
+        let batch = y.dims().batch;
+        check::fits("multiply", x.dims(), y.dims());
+        update(&mut y, |p, i, j, y| y * get(x, batch, p, i, j));
+    }
+
     fn map(&self, map: Map, mut target: Mut<'_, T>) {
         // `f64::max` prefers a number to NaN; a NaN must survive.
         let at_least = |x: f64, floor: f64| if x < floor { floor } else { x };
@@ -137,6 +144,26 @@ impl<T: Scalar> Blas for Reference<T> {
                 }
             }
             weight * sum + scaled(beta, old)
+        });
+    }
+
+    #[track_caller]
+    fn max_abs(&self, x: Ref<'_, T>, mut out: Mut<'_, T>) {
+        let (d, batch) = (x.dims(), out.dims().batch);
+        check::status("max_abs: out", out.dims(), batch);
+        check::fits("max_abs", d, Dims { batch, ..d });
+        update(&mut out, |p, _, _, old| {
+            let mut largest = old;
+            for i in 0..d.rows {
+                for j in 0..d.cols {
+                    let x = get(x, batch, p, i, j).abs();
+                    // `f64::max` prefers a number to NaN; a NaN must survive.
+                    if x > largest || x.is_nan() {
+                        largest = x;
+                    }
+                }
+            }
+            largest
         });
     }
 
