@@ -7,6 +7,7 @@ mod choices;
 mod model;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
@@ -65,8 +66,8 @@ pub struct ExperimentConfig {
     pub steps: usize,
     /// Seeds of initialization and data order.
     pub seeds: Vec<u64>,
-    /// Peak learning rate of the attention pairs; absent: 2^-8 for the geometries and 2^-12 for AdamW, see
-    /// [`ExperimentConfig::lr_qkvo_of`].
+    /// Peak learning rate of the attention pairs; absent: that of
+    /// [`OptimizerName::default_lr_qkvo`], see [`ExperimentConfig::lr_qkvo_of`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr_qkvo: Option<f64>,
     /// Peak learning rate of every other parameter.
@@ -118,7 +119,7 @@ impl Default for ExperimentConfig {
 }
 
 impl ExperimentConfig {
-    /// The defaults of a preset.
+    /// The defaults of a preset for multi-head attention: the experiment `mha`.
     pub fn preset(preset: Preset) -> Self {
         let (steps, corpus_max_bytes) = match preset {
             Preset::Paper => (10_000, 1 << 30),
@@ -132,7 +133,7 @@ impl ExperimentConfig {
         };
         Self {
             preset,
-            optimizers: OptimizerName::ALL.to_vec(),
+            optimizers: OptimizerName::MHA.to_vec(),
             steps,
             seeds: vec![0],
             lr_qkvo: None,
@@ -159,6 +160,18 @@ impl ExperimentConfig {
         }
     }
 
+    /// The defaults of a preset for grouped-query attention, the experiment `gqa`: one key-value head that all
+    /// query heads share, AdamW and the five grid geometries.
+    pub fn gqa(preset: Preset) -> Self {
+        let multi_head = Self::preset(preset);
+        Self {
+            optimizers: OptimizerName::GQA.to_vec(),
+            out: PathBuf::from("runs/gqa"),
+            model: ModelConfig { kv_heads: 1, ..multi_head.model },
+            ..multi_head
+        }
+    }
+
     /// Reads a TOML file, fills what it leaves out from its preset, and validates.
     ///
     /// # Errors
@@ -171,12 +184,25 @@ impl ExperimentConfig {
         Ok(config)
     }
 
-    /// Parses TOML and fills what it leaves out from its preset, without validating (a caller may still
-    /// override fields). `origin` names the text in errors.
+    /// [`ExperimentConfig::from_toml_over`] the defaults of the experiment `mha`.
     ///
     /// # Errors
     /// [`ConfigError::Parse`] with line, column and key.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::from_toml_over(text, origin, Self::preset)
+    }
+
+    /// Parses TOML and fills what it leaves out from `defaults` of its preset, without validating (a caller may
+    /// still override fields). `origin` names the text in errors. Where the defaults have as many key-value
+    /// heads as heads, so has a text that gives `model.heads` alone.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] with line, column and key.
+    pub fn from_toml_over(
+        text: &str,
+        origin: &str,
+        defaults: impl FnOnce(Preset) -> Self,
+    ) -> Result<Self, ConfigError> {
         let parse_error = |error: toml::de::Error| ConfigError::Parse {
             origin: origin.to_owned(),
             message: error.to_string().trim_end().to_owned(),
@@ -184,8 +210,14 @@ impl ExperimentConfig {
         // The text itself is parsed first: only its errors know line and column.
         let given: Self = toml::from_str(text).map_err(parse_error)?;
         let overrides: toml::Table = toml::from_str(text).map_err(parse_error)?;
-        let mut resolved = toml::Table::try_from(Self::preset(given.preset))
+        let defaults = defaults(given.preset);
+        let multi_head = defaults.model.kv_heads == defaults.model.heads;
+        let mut resolved = toml::Table::try_from(defaults)
             .map_err(|error| ConfigError::Parse { origin: origin.to_owned(), message: error.to_string() })?;
+        if multi_head && let Some(toml::Value::Table(model)) = resolved.get_mut("model") {
+            // Read back, absence means the number of heads, which the text may change.
+            model.remove("kv_heads");
+        }
         for (key, value) in overrides {
             match (resolved.get_mut(&key), value) {
                 (Some(toml::Value::Table(model)), toml::Value::Table(value)) if key == "model" => {
@@ -214,135 +246,4 @@ impl ExperimentConfig {
     pub fn lr_qkvo_of(&self, optimizer: OptimizerName) -> f64 {
         self.lr_qkvo.unwrap_or_else(|| optimizer.default_lr_qkvo())
     }
-
-    /// Checks every range and every combination.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] naming the field at fault and the remedy.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.model.validate()?;
-        self.validate_runs()?;
-        self.validate_rates()?;
-        self.validate_data()?;
-        self.validate_device()
-    }
-
-    fn validate_runs(&self) -> Result<(), ConfigError> {
-        if self.optimizers.is_empty() {
-            return Err(ConfigError::invalid(
-                "optimizers",
-                format!("the list is empty; name at least one of {}", OptimizerName::NAMES.join(", ")),
-            ));
-        }
-        if let Some(twice) = first_duplicate(&self.optimizers) {
-            return Err(ConfigError::invalid("optimizers", format!("{twice} is named twice; name it once")));
-        }
-        if self.seeds.is_empty() {
-            return Err(ConfigError::invalid("seeds", "the list is empty; give at least one seed"));
-        }
-        if let Some(twice) = first_duplicate(&self.seeds) {
-            return Err(ConfigError::invalid("seeds", format!("{twice} is given twice; give it once")));
-        }
-        if let Some(large) = self.seeds.iter().find(|&&seed| i64::try_from(seed).is_err()) {
-            return Err(ConfigError::invalid(
-                "seeds",
-                format!("{large} is above 2^63 - 1; give a smaller seed"),
-            ));
-        }
-        at_least_one("steps", self.steps)?;
-        let without_norm = self.optimizers.iter().find(|name| !name.supports_spectral_norm());
-        if let Some(optimizer) = without_norm.filter(|_| self.normalize == Normalize::Spectral) {
-            return Err(ConfigError::invalid(
-                "normalize",
-                format!(
-                    "spectral normalization does not exist for {optimizer}; use metric or none, or leave \
-                         {optimizer} out of optimizers"
-                ),
-            ));
-        }
-        match self.reorthogonalize {
-            Reorthogonalize::EveryStep => Ok(()),
-            Reorthogonalize::EveryKSteps { k } => at_least_one("reorthogonalize.every-k-steps.k", k),
-            Reorthogonalize::WhenDefect { tolerance } => {
-                positive("reorthogonalize.when-defect.tolerance", tolerance)
-            }
-        }
-    }
-
-    fn validate_rates(&self) -> Result<(), ConfigError> {
-        if let Some(rate) = self.lr_qkvo {
-            positive("lr_qkvo", rate)?;
-        }
-        positive("lr_other", self.lr_other)?;
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(ConfigError::invalid(
-                "momentum",
-                format!("nu = {} is not in [0, 1); give 0 for none, or for example 0.9", self.momentum),
-            ));
-        }
-        Ok(())
-    }
-
-    fn validate_data(&self) -> Result<(), ConfigError> {
-        if self.corpus.trim().is_empty() {
-            return Err(ConfigError::invalid("corpus", "it is empty; give crates, fineweb or a path"));
-        }
-        if self.corpus_max_bytes == 0 || i64::try_from(self.corpus_max_bytes).is_err() {
-            return Err(ConfigError::invalid(
-                "corpus_max_bytes",
-                format!(
-                    "{} is out of range; give a number of bytes from 1 to 2^63 - 1",
-                    self.corpus_max_bytes
-                ),
-            ));
-        }
-        if !(self.validation_fraction > 0.0 && self.validation_fraction < 1.0) {
-            return Err(ConfigError::invalid(
-                "validation_fraction",
-                format!("{} is not between 0 and 1; give for example 0.05", self.validation_fraction),
-            ));
-        }
-        at_least_one("validate_every", self.validate_every)?;
-        at_least_one("validation_batches", self.validation_batches)?;
-        at_least_one("observe_every", self.observe_every)?;
-        if self.out.as_os_str().is_empty() {
-            return Err(ConfigError::invalid("out", "it is empty; give a folder, for example runs/mha"));
-        }
-        Ok(())
-    }
-
-    fn validate_device(&self) -> Result<(), ConfigError> {
-        match self.device {
-            Device::Cpu => Ok(()),
-            Device::CpuOpenblas if cfg!(feature = "openblas") => Ok(()),
-            Device::CpuOpenblas => Err(ConfigError::invalid(
-                "device",
-                "cpu-openblas is not compiled in; build with --features openblas, or use cpu",
-            )),
-            Device::Cuda | Device::Wgpu => {
-                Err(ConfigError::invalid("device", format!("{} is not built yet; use cpu", self.device)))
-            }
-        }
-    }
-}
-
-fn first_duplicate<T: PartialEq + Copy>(items: &[T]) -> Option<T> {
-    items.iter().enumerate().find(|(index, item)| items[..*index].contains(item)).map(|(_, item)| *item)
-}
-
-fn at_least_one(field: &'static str, value: usize) -> Result<(), ConfigError> {
-    if value == 0 {
-        return Err(ConfigError::invalid(field, "it is 0; give at least 1"));
-    }
-    Ok(())
-}
-
-fn positive(field: &'static str, value: f64) -> Result<(), ConfigError> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        field,
-        format!("{value} is not a positive finite number; give for example 0.001"),
-    ))
 }

@@ -82,29 +82,72 @@ named_choice! {
         PartialQuotient = "partial-quotient",
         /// Partial isometries with the canonical metric.
         PartialCanonical = "partial-canonical",
+        /// Grids of fixed-rank matrices with the embedded metric.
+        GridFixedEmbedded = "grid-fixed-embedded",
+        /// Grids of fixed-rank matrices with the quotient metric.
+        GridFixedQuotient = "grid-fixed-quotient",
+        /// Grids of partial isometries with the embedded metric.
+        GridPartialEmbedded = "grid-partial-embedded",
+        /// Grids of partial isometries with the quotient metric.
+        GridPartialQuotient = "grid-partial-quotient",
+        /// Grids of partial isometries with the canonical metric.
+        GridPartialCanonical = "grid-partial-canonical",
+        /// Muon on the factors: momentum orthogonalized head by head.
+        Muon = "muon",
+        /// AdamW on factors whose gradients are preconditioned by the other factor's Gram matrix.
+        PreconditionedAdamw = "preconditioned-adamw",
     }
 }
 
 impl OptimizerName {
-    /// Learning rate of the attention pairs when the configuration gives none: 2^-12 for AdamW, 2^-8 for
-    /// the geometries.
+    /// What the paper compares on multi-head attention: AdamW and the geometries of single pairs.
+    pub const MHA: &'static [Self] = &[
+        Self::Adamw,
+        Self::FixedEmbedded,
+        Self::FixedQuotient,
+        Self::PartialEmbedded,
+        Self::PartialQuotient,
+        Self::PartialCanonical,
+    ];
+
+    /// The same on grouped-query attention: AdamW and the geometries of grids.
+    pub const GQA: &'static [Self] = &[
+        Self::Adamw,
+        Self::GridFixedEmbedded,
+        Self::GridFixedQuotient,
+        Self::GridPartialEmbedded,
+        Self::GridPartialQuotient,
+        Self::GridPartialCanonical,
+    ];
+
+    /// Whether it descends on a manifold, so that orthogonality and coherence mean something.
+    pub fn is_geometry(self) -> bool {
+        !matches!(self, Self::Adamw | Self::Muon | Self::PreconditionedAdamw)
+    }
+
+    /// Whether it is a geometry of grids, which needs fewer key-value heads than heads.
+    pub fn is_grid(self) -> bool {
+        Self::GQA[1..].contains(&self)
+    }
+
+    /// Learning rate of the attention pairs when the configuration gives none: 2^-12 for AdamW with or
+    /// without preconditioning, 2^-8 for all else.
     pub fn default_lr_qkvo(self) -> f64 {
         match self {
-            Self::Adamw => 2f64.powi(-12),
-            Self::FixedEmbedded
-            | Self::FixedQuotient
-            | Self::PartialEmbedded
-            | Self::PartialQuotient
-            | Self::PartialCanonical => 2f64.powi(-8),
+            Self::Adamw | Self::PreconditionedAdamw => 2f64.powi(-12),
+            _ => 2f64.powi(-8),
         }
     }
 
     /// Whether [`Normalize::Spectral`] exists for this optimizer. Only the embedded geometries have a spectral
-    /// norm; AdamW normalizes nothing, so that any choice is accepted and ignored.
+    /// norm; what is no geometry normalizes nothing, so that any choice is accepted and ignored.
     pub fn supports_spectral_norm(self) -> bool {
         match self {
-            Self::Adamw | Self::FixedEmbedded | Self::PartialEmbedded => true,
-            Self::FixedQuotient | Self::PartialQuotient | Self::PartialCanonical => false,
+            Self::FixedEmbedded
+            | Self::PartialEmbedded
+            | Self::GridFixedEmbedded
+            | Self::GridPartialEmbedded => true,
+            other => !other.is_geometry(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The transformer's dimensions and the presets for them.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ConfigError, Preset};
 
@@ -9,12 +9,16 @@ pub const GPT2_VOCABULARY: usize = 50_257;
 
 /// Dimensions of the model and of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct ModelConfig {
     /// Transformer blocks.
     pub layers: usize,
-    /// Attention heads a block; each has one QK and one VO pair.
+    /// Attention heads a block.
     pub heads: usize,
+    /// Key-value heads a block, a divisor of `heads`; each has one QK and one VO pair, or grid of pairs where
+    /// several heads share it. Absent from a file: as many as `heads`.
+    #[serde(default = "absent")]
+    pub kv_heads: usize,
     /// Width of the residual stream, the m = n of every attention pair.
     pub d_model: usize,
     /// Width of a head, the rank r of every attention pair; at most `d_model`.
@@ -27,6 +31,28 @@ pub struct ModelConfig {
     pub batch: usize,
     /// Tokens kept of the GPT-2 vocabulary, the most frequent of the corpus first; 50257 keeps them all.
     pub vocabulary: usize,
+}
+
+/// What stands for an absent number of key-value heads while a file is read; no file can hold it.
+fn absent() -> usize {
+    usize::MAX
+}
+
+impl<'de> Deserialize<'de> for ModelConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The inherent function, derived above.
+        let mut model = Self::deserialize(deserializer)?;
+        if model.kv_heads == absent() {
+            model.kv_heads = model.heads;
+        }
+        Ok(model)
+    }
+}
+
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }
 
 impl Default for ModelConfig {
@@ -42,6 +68,7 @@ impl ModelConfig {
             Preset::Paper => Self {
                 layers: 6,
                 heads: 8,
+                kv_heads: 8,
                 d_model: 512,
                 head_dim: 64,
                 d_ff: 2048,
@@ -52,6 +79,7 @@ impl ModelConfig {
             Preset::Small => Self {
                 layers: 2,
                 heads: 4,
+                kv_heads: 4,
                 d_model: 128,
                 head_dim: 32,
                 d_ff: 512,
@@ -62,6 +90,7 @@ impl ModelConfig {
             Preset::Smoke => Self {
                 layers: 2,
                 heads: 2,
+                kv_heads: 2,
                 d_model: 16,
                 head_dim: 8,
                 d_ff: 32,
@@ -85,6 +114,7 @@ impl ModelConfig {
         let dimensions = [
             ("model.layers", self.layers),
             ("model.heads", self.heads),
+            ("model.kv_heads", self.kv_heads),
             ("model.d_model", self.d_model),
             ("model.head_dim", self.head_dim),
             ("model.d_ff", self.d_ff),
@@ -98,6 +128,15 @@ impl ModelConfig {
                     format!("{value} is out of range; give a value from 1 to 1048576"),
                 ));
             }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(ConfigError::invalid(
+                "model.kv_heads",
+                format!(
+                    "{} key-value heads cannot be shared evenly by model.heads = {}; give a divisor of {}",
+                    self.kv_heads, self.heads, self.heads
+                ),
+            ));
         }
         if self.head_dim > self.d_model {
             return Err(ConfigError::invalid(

@@ -30,7 +30,7 @@ fn defaults_are_the_papers() {
         ]
     );
     assert_eq!(config.lr_qkvo_of(OptimizerName::Adamw), 1.0 / 4096.0);
-    for &geometry in &OptimizerName::ALL[1..] {
+    for &geometry in OptimizerName::MHA[1..].iter().chain(&OptimizerName::GQA[1..]) {
         assert_eq!(config.lr_qkvo_of(geometry), 1.0 / 256.0);
     }
     assert_eq!(config.lr_other, 1.0 / 1024.0);
@@ -39,6 +39,43 @@ fn defaults_are_the_papers() {
     assert_eq!((config.retraction, config.final_norm), (Retraction::Polar, FinalNorm::On));
     for &preset in Preset::ALL {
         ExperimentConfig::preset(preset).validate().unwrap();
+        ExperimentConfig::gqa(preset).validate().unwrap();
+    }
+}
+
+#[test]
+fn key_value_heads_are_the_heads_unless_given() {
+    let read = |text| ExperimentConfig::from_toml(text, "x").unwrap().model;
+    assert_eq!(read("[model]\nheads = 6").kv_heads, 6);
+    assert_eq!(read("preset = \"paper\"").kv_heads, 8);
+    assert_eq!(read("[model]\nheads = 6\nkv_heads = 2").kv_heads, 2);
+    // As summaries of older experiments are read: without the merge.
+    let older: ExperimentConfig = toml::from_str("[model]\nheads = 6").unwrap();
+    assert_eq!(older.model.kv_heads, 6);
+
+    let grouped = |text| ExperimentConfig::from_toml_over(text, "x", ExperimentConfig::gqa).unwrap();
+    assert_eq!(grouped("preset = \"paper\""), ExperimentConfig::gqa(Preset::Paper));
+    assert_eq!(grouped("[model]\nheads = 6").model.kv_heads, 1);
+    let config = grouped("optimizers = [\"muon\"]\n[model]\nkv_heads = 2");
+    assert_eq!((config.model.kv_heads, config.optimizers), (2, vec![OptimizerName::Muon]));
+}
+
+#[test]
+fn a_geometry_must_fit_the_key_value_heads() {
+    assert_says(&refused(|c| c.model.kv_heads = 3), &["model.kv_heads", "divisor of 4"]);
+    assert_says(&refused(|c| c.model.kv_heads = 0), &["model.kv_heads"]);
+    assert_says(
+        &refused(|c| c.model.kv_heads = 2),
+        &["optimizers", "fixed-embedded", "model.kv_heads = 4", "grid-fixed-embedded"],
+    );
+    let grid = refused(|c| c.optimizers = vec![OptimizerName::GridPartialQuotient]);
+    assert_says(&grid, &["optimizers", "grid-partial-quotient", "model.kv_heads", "use partial-quotient"]);
+    for kv_heads in [1, 2, 4] {
+        let mut config = ExperimentConfig::default();
+        config.model.kv_heads = kv_heads;
+        config.optimizers =
+            vec![OptimizerName::Adamw, OptimizerName::Muon, OptimizerName::PreconditionedAdamw];
+        config.validate().unwrap();
     }
 }
 
@@ -90,7 +127,7 @@ fn toml_round_trip_keeps_every_field() {
             out: PathBuf::from("elsewhere"),
             device: Device::CpuOpenblas,
             threads: 2,
-            model: ModelConfig { layers: 1, heads: 3, ..ModelConfig::preset(Preset::Paper) },
+            model: ModelConfig { layers: 1, heads: 6, kv_heads: 2, ..ModelConfig::preset(Preset::Paper) },
         };
         let text = config.to_toml().unwrap();
         assert_eq!(ExperimentConfig::from_toml(&text, "x").unwrap(), config, "{text}");
@@ -188,6 +225,12 @@ fn spectral_normalization_is_accepted_for_the_embedded_geometries() {
         ..ExperimentConfig::default()
     };
     config.validate().unwrap();
+    let grids = ExperimentConfig {
+        normalize: Normalize::Spectral,
+        optimizers: vec![OptimizerName::GridFixedEmbedded, OptimizerName::GridPartialEmbedded],
+        ..ExperimentConfig::gqa(Preset::Small)
+    };
+    grids.validate().unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     trainer::{StepTime, Trainer},
 };
 use crate::{
-    config::{ExperimentConfig, OptimizerName},
+    config::ExperimentConfig,
     data::{Batches, Loader, TokenBatch},
     neural::Neural,
 };
@@ -151,7 +151,7 @@ pub fn run<B: Neural>(
         trainer.load(&checkpoint.state).map_err(|source| RunError::State { run: id, source })?;
         history = checkpoint.history;
     }
-    let repairs = (id.optimizer != OptimizerName::Adamw).then_some(0);
+    let repairs = id.optimizer.is_geometry().then_some(0);
     let mut run = Run { id, around, trainer, history, repairs, last_validation: f64::NAN };
     run.go(loader)
 }
@@ -259,11 +259,13 @@ impl<B: Neural> Run<'_, '_, B> {
             return Some(format!("{}: the {split} loss is {loss} at step {step}; {remedy}", self.id));
         }
         let problem = observed?.broken?;
+        let model = &self.around.config.model;
+        let head = if model.kv_heads < model.heads { "key-value head" } else { "head" };
         Some(format!(
-            "{}: a factorization of attention pair {problem} (layer {}, head {}) broke down by step {step}; {remedy}",
+            "{}: a factorization of attention pair {problem} (layer {}, {head} {}) broke down by step {step}; {remedy}",
             self.id,
-            problem / self.around.config.model.heads,
-            problem % self.around.config.model.heads,
+            problem / model.kv_heads,
+            problem % model.kv_heads,
         ))
     }
 
