@@ -2,12 +2,15 @@
 //! retraction and transport. Tangent vectors are drawn through `project`, never from the gradient
 //! under test; slopes are measured on the dense matrix `W`, which knows no coordinates.
 
+mod here;
+
 use crate::{
     dense::Dense,
     registry::{Acceleration, Claims, Gauge, Invariance, Visitor},
 };
-use lr_linalg::{Coef, Dims, Linalg, Mats, Scratch};
-use lr_manifolds::{Base, Factors, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Transport};
+use here::{Here, product};
+use lr_linalg::Linalg;
+use lr_manifolds::{Factors, GradientRepair, Manifold, NormKind, Order, Retraction, Transport};
 use lr_optim::{BankOptimizer, DescentConfig, Normalization, RiemannianDescent};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -46,150 +49,6 @@ pub struct Suite<'a, B> {
     pub tolerance: f64,
     /// Everything checked.
     pub findings: Vec<Finding>,
-}
-
-/// A point, its frame, and the operations of its geometry on dense matrices.
-struct Here<'a, B: Linalg, M: Manifold<B>> {
-    b: &'a B,
-    m: &'a M,
-    x: Factors<B>,
-    frame: M::Frame,
-}
-
-fn scalar<B: Linalg>(b: &B) -> Mats<B> {
-    Mats::zeros(b, Dims::scalars(1)).expect("memory")
-}
-
-fn value<B: Linalg>(b: &B, out: &Mats<B>) -> f64 {
-    Dense::download(b, out.as_ref()).data[0]
-}
-
-/// Runs `work` with a fresh scope and health; panics when a factorization broke down.
-fn with_health<B: Linalg, R>(b: &B, work: impl FnOnce(&lr_linalg::Scope<'_, B>, HealthMut<'_, B>) -> R) -> R {
-    let (mut breakdown, mut repairs) = (scalar(b), scalar(b));
-    let result = Scratch::new(b)
-        .expect("memory")
-        .scope(|s| work(s, HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() }));
-    assert_eq!(value(b, &breakdown), 0.0, "a factorization broke down");
-    result
-}
-
-impl<'a, B: Linalg, M: Manifold<B>> Here<'a, B, M> {
-    fn new(b: &'a B, m: &'a M, x: Factors<B>) -> Self {
-        let mut frame = m.new_frame(b, 1).expect("memory");
-        with_health(b, |s, health| m.factor(b, x.as_ref(), &mut frame, health, s));
-        Self { b, m, x, frame }
-    }
-
-    fn base(&self) -> Base<'_, B, M> {
-        Base { x: self.x.as_ref(), frame: &self.frame }
-    }
-
-    fn w(&self) -> Dense {
-        product(self.b, &self.x)
-    }
-
-    fn zeros(&self) -> Factors<B> {
-        Factors::zeros(self.b, self.m.grid(), 1).expect("memory")
-    }
-
-    fn projected(&self, v: &Factors<B>) -> Factors<B> {
-        let mut out = self.zeros();
-        out.as_mut().copy_from(self.b, v.as_ref());
-        with_health(self.b, |s, _| self.m.project(self.b, self.base(), out.as_mut(), s));
-        out
-    }
-
-    fn random_tangent(&self, rng: &mut StdRng) -> Factors<B> {
-        let g = self.m.grid();
-        let left = Dense::random(g.left.total(), g.rank, rng).upload(self.b);
-        let right = Dense::random(g.right.total(), g.rank, rng).upload(self.b);
-        self.projected(&Factors { left, right })
-    }
-
-    fn rgrad(&self, gw: &Dense) -> Factors<B> {
-        let (left, right) =
-            (Dense::download(self.b, self.x.left.as_ref()), Dense::download(self.b, self.x.right.as_ref()));
-        let egrad =
-            Factors { left: gw.times(&right).upload(self.b), right: gw.t().times(&left).upload(self.b) };
-        let mut out = self.zeros();
-        with_health(self.b, |s, _| {
-            self.m.egrad_to_rgrad(self.b, self.base(), egrad.as_ref(), out.as_mut(), s);
-        });
-        out
-    }
-
-    fn inner(&self, u: &Factors<B>, v: &Factors<B>) -> f64 {
-        let mut out = scalar(self.b);
-        with_health(self.b, |s, _| {
-            self.m.inner(self.b, self.base(), u.as_ref(), v.as_ref(), out.as_mut(), s);
-        });
-        value(self.b, &out)
-    }
-
-    fn norm(&self, v: &Factors<B>, kind: NormKind) -> f64 {
-        let mut out = scalar(self.b);
-        let mut direction = self.m.new_direction(self.b, 1).expect("memory");
-        with_health(self.b, |s, mut health| {
-            self.m.aim(self.b, self.base(), v.as_ref(), &mut direction, health.as_mut(), s);
-            let ray = Ray { at: self.base(), tangent: v.as_ref(), direction: &direction };
-            self.m.norm(self.b, ray, kind, out.as_mut(), health, s);
-        });
-        value(self.b, &out)
-    }
-
-    fn ambient(&self, v: &Factors<B>) -> Dense {
-        let g = self.m.grid();
-        let mut out = Mats::zeros(self.b, Dims::new(1, g.left.total(), g.right.total())).expect("memory");
-        with_health(self.b, |s, _| {
-            self.m.to_ambient(self.b, self.base(), v.as_ref(), out.as_mut(), s);
-        });
-        Dense::download(self.b, out.as_ref())
-    }
-
-    fn retract<R: Retraction<B, M>>(&self, r: &R, v: &Factors<B>, t: f64) -> Here<'a, B, M> {
-        let (mut x, mut frame) = (self.zeros(), self.m.new_frame(self.b, 1).expect("memory"));
-        let mut direction = self.m.new_direction(self.b, 1).expect("memory");
-        with_health(self.b, |s, mut health| {
-            self.m.aim(self.b, self.base(), v.as_ref(), &mut direction, health.as_mut(), s);
-            let ray = Ray { at: self.base(), tangent: v.as_ref(), direction: &direction };
-            r.retract(self.b, self.m, ray, Coef::Host(t), x.as_mut(), &mut frame, health, s);
-        });
-        Here { b: self.b, m: self.m, x, frame }
-    }
-
-    fn transported<T: Transport<B, M>>(&self, t: &T, to: &Here<'_, B, M>, v: &Factors<B>) -> Factors<B> {
-        let mut out = self.zeros();
-        out.as_mut().copy_from(self.b, v.as_ref());
-        with_health(self.b, |s, _| {
-            t.transport(
-                self.b,
-                self.m,
-                self.base(),
-                Base { x: to.x.as_ref(), frame: &to.frame },
-                out.as_mut(),
-                s,
-            );
-        });
-        out
-    }
-
-    fn combination(&self, a: f64, u: &Factors<B>, c: f64, v: &Factors<B>) -> Factors<B> {
-        let mut out = self.zeros();
-        out.as_mut().axpby(self.b, Coef::Host(a), u.as_ref(), 0.0);
-        out.as_mut().axpby(self.b, Coef::Host(c), v.as_ref(), 1.0);
-        out
-    }
-
-    fn coordinates(&self, v: &Factors<B>) -> Dense {
-        let (left, right) =
-            (Dense::download(self.b, v.left.as_ref()), Dense::download(self.b, v.right.as_ref()));
-        Dense { rows: left.rows + right.rows, cols: left.cols, data: [left.data, right.data].concat() }
-    }
-}
-
-fn product<B: Linalg>(b: &B, x: &Factors<B>) -> Dense {
-    Dense::download(b, x.left.as_ref()).times(&Dense::download(b, x.right.as_ref()).t())
 }
 
 /// A random point: blockwise orthonormal factors, or these times well-conditioned matrices.
@@ -271,6 +130,42 @@ impl<B: Linalg> Suite<'_, B> {
         self.below(name, "Riesz: <rgrad, v> = <G_W, dW(v)>", (riesz - direct).abs() / scale, self.tolerance);
     }
 
+    /// Consistency of gradients (paper B.4): consistent pairs pass unchanged, others become tangent, and in
+    /// the embedded geometries the least-squares repair leaves a residual orthogonal to every pulled-back
+    /// tangent.
+    fn consistency<M: Manifold<B>>(&mut self, name: &str, here: &Here<'_, B, M>, rng: &mut StdRng) {
+        let g = here.m.grid();
+        let gw = Dense::random(g.left.total(), g.right.total(), rng);
+        let (sane, plain) = (here.pulled_back(&gw), here.rgrad(&gw));
+        let wild = Factors {
+            left: Dense::random(g.left.total(), g.rank, rng).upload(self.b),
+            right: Dense::random(g.right.total(), g.rank, rng).upload(self.b),
+        };
+        let defect = here.consistency_defect(&sane);
+        self.below(name, "consistent gradients have no defect", defect, self.tolerance);
+        // Skew 1 x 1 matrices are zero: gradients of partial isometries of rank 1 are always consistent.
+        if g.rank > 1 {
+            self.above(name, "inconsistent gradients have one", here.consistency_defect(&wild), 0.05);
+        }
+        for repair in [GradientRepair::Projection, GradientRepair::LeastSquares] {
+            let kept = here.coordinates(&here.consistent(repair, &sane));
+            let change = kept.relative_error(&here.coordinates(&plain));
+            self.below(name, "repairs leave consistent gradients", change, 3.0 * self.tolerance);
+            let mended = here.consistent(repair, &wild);
+            let again = here.coordinates(&here.projected(&mended));
+            let residual = again.relative_error(&here.coordinates(&mended));
+            self.below(name, "repaired gradients are tangent", residual, 3.0 * self.tolerance);
+        }
+        if !here.m.has_norm(NormKind::Spectral) {
+            return;
+        }
+        let fitted = here.pulled_back(&here.ambient(&here.consistent(GradientRepair::LeastSquares, &wild)));
+        let residual = here.coordinates(&here.combination(1.0, &fitted, -1.0, &wild));
+        let v = here.coordinates(&here.pulled_back(&here.ambient(&here.random_tangent(rng))));
+        let cosine = residual.dot(&v).abs() / (here.coordinates(&wild).norm() * v.norm());
+        self.below(name, "least squares leave an orthogonal residual", cosine, 3.0 * self.tolerance);
+    }
+
     fn retraction<M: Manifold<B>, R: Retraction<B, M>>(
         &mut self,
         name: &str,
@@ -297,9 +192,13 @@ impl<B: Linalg> Suite<'_, B> {
         if r.order(here.m) == Order::Second {
             let acceleration = match space {
                 Acceleration::Ambient => moved.map(|e| here.tangential_part(&e)),
-                Acceleration::Lifted => ends.each_ref().map(|(t, end)| {
+                Acceleration::Lifted | Acceleration::Canonical => ends.each_ref().map(|(t, end)| {
                     let curve = here.combination(1.0, &end.x, -1.0, &here.x);
-                    here.coordinates(&here.projected(&here.combination(1.0, &curve, -t, &v))).norm()
+                    let mut rest = here.combination(1.0, &curve, -t, &v);
+                    if space == Acceleration::Canonical {
+                        rest = here.combination(1.0, &rest, -0.5 * t * t, &here.canonical_acceleration(&v));
+                    }
+                    here.coordinates(&here.projected(&rest)).norm()
                 }),
             };
             let second = slope(acceleration, steps[0] / steps[1], floor);
@@ -369,7 +268,7 @@ impl<B: Linalg> Suite<'_, B> {
                     Factors { left: gw.times(&right).upload(b), right: gw.t().times(&left).upload(b) };
                 optimizer.step(b, x.as_mut(), egrad.as_ref(), 0.2);
                 let measures = optimizer.measure(b, x.as_ref(), egrad.as_ref()).expect("device");
-                assert_eq!((measures.broken, measures.repairs), (None, 0), "{name}");
+                assert_eq!((measures.broken, measures.repairs.safeguards), (None, 0), "{name}");
             }
             product(b, &x)
         });
@@ -384,14 +283,6 @@ impl<B: Linalg> Suite<'_, B> {
             }
             Invariance::Fails => {}
         }
-    }
-}
-
-impl<B: Linalg, M: Manifold<B>> Here<'_, B, M> {
-    /// Norm of the Riemannian gradient of `<error, W>`: what of `error` lies along the manifold.
-    fn tangential_part(&self, error: &Dense) -> f64 {
-        let g = self.rgrad(error);
-        self.norm(&g, NormKind::Metric)
     }
 }
 
@@ -442,6 +333,7 @@ impl<B: Linalg> Visitor<B> for Suite<'_, B> {
         self.gauge(&name, (&m, &r, &t), claims, &x, &mut rng);
         let here = Here::new(self.b, &m, x);
         self.tangents(&name, &here, &mut rng);
+        self.consistency(&name, &here, &mut rng);
         self.retraction(&name, &here, &r, claims.acceleration, &mut rng);
         self.transports(&name, &here, &r, &t, &mut rng);
     }

@@ -5,8 +5,8 @@ use lr_linalg::Linalg;
 use lr_manifolds::{
     AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
     HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LiftedProjection,
-    Manifold, PartialIsometryEmbedded, PartialIsometryLifted, Retraction, StiefelRetraction, SvdRetraction,
-    Transport,
+    Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted, Retraction,
+    StiefelRetraction, SvdRetraction, Transport,
 };
 
 /// What a combination promises beyond the axioms.
@@ -27,6 +27,8 @@ pub enum Acceleration {
     Ambient,
     /// The factors, through the horizontal lift.
     Lifted,
+    /// The factors too, where geodesics of the canonical metric accelerate by `X Omega` a factor.
+    Canonical,
 }
 
 /// The factors of one `W`.
@@ -58,7 +60,7 @@ pub trait Visitor<B: Linalg> {
 }
 
 /// Names of the geometries that the registry knows, in the golden index's spelling.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "fixed-embedded",
     "fixed-quotient",
     "partial-embedded",
@@ -66,6 +68,7 @@ pub const NAMES: [&str; 9] = [
     "partial-canonical",
     "grid-fixed-embedded",
     "grid-fixed-quotient",
+    "grid-partial-embedded",
     "grid-partial-quotient",
     "grid-partial-canonical",
 ];
@@ -93,21 +96,25 @@ pub fn visit_named<B: Linalg>(
             let manifold = FixedRankQuotient::new(grid.clone(), CholeskySafeguard::On).expect(name);
             visitor.visit(manifold, AdditiveRetraction, HorizontalProjection, general);
         }
-        "partial-embedded" => {
+        "partial-embedded" if !name.starts_with("grid-") => {
             let manifold = PartialIsometryEmbedded::new(grid.clone(), StiefelRetraction::Polar).expect(name);
             visitor.visit(manifold, IsometrySvdRetraction, IsometryProjection, orthogonal);
         }
-        lifted @ ("partial-quotient" | "partial-canonical") => {
+        lifted @ ("partial-embedded" | "partial-quotient" | "partial-canonical") => {
             let metric = match lifted {
+                "partial-embedded" => IsometryMetric::Embedded,
                 "partial-quotient" => IsometryMetric::Quotient,
                 _ => IsometryMetric::Canonical,
             };
             let invariance = match stiefel {
-                StiefelRetraction::Polar => Invariance::Holds,
+                StiefelRetraction::Polar | StiefelRetraction::Cayley => Invariance::Holds,
                 StiefelRetraction::Qr => Invariance::Fails,
             };
             let manifold = PartialIsometryLifted::new(grid.clone(), metric).expect(name);
-            let acceleration = Acceleration::Lifted;
+            let acceleration = match metric {
+                IsometryMetric::Canonical => Acceleration::Canonical,
+                IsometryMetric::Quotient | IsometryMetric::Embedded => Acceleration::Lifted,
+            };
             let claims = Claims { invariance, acceleration, ..orthogonal };
             visitor.visit(manifold, stiefel, LiftedProjection, claims);
         }
@@ -122,8 +129,13 @@ pub fn visit_all<B: Linalg>(grid: &Grid, visitor: &mut impl Visitor<B>) {
             continue;
         }
         visit_named(name, grid, StiefelRetraction::Polar, visitor);
-        if name.ends_with("partial-quotient") || name.ends_with("partial-canonical") {
+        if name.contains("partial") && name != "partial-embedded" {
             visit_named(name, grid, StiefelRetraction::Qr, visitor);
+            visit_named(name, grid, StiefelRetraction::Cayley, visitor);
         }
     }
+    let general =
+        Claims { gauge: Gauge::General, invariance: Invariance::Holds, acceleration: Acceleration::Ambient };
+    let manifold = FixedRankEmbedded::new(grid.clone()).expect("fixed rank");
+    visitor.visit(manifold, OrthographicRetraction::default(), EmbeddedProjection, general);
 }

@@ -73,6 +73,8 @@ pub enum Map {
         /// Least divisor, positive.
         floor: f64,
     },
+    /// `factor x`.
+    Scale(f64),
     /// Rounds to the nearest value representable in bfloat16, ties to even.
     RoundToBf16,
 }

@@ -147,7 +147,8 @@ fn element_products<B: Linalg>(b: &B) {
 }
 
 fn largest_entries<B: Linalg>(b: &B) {
-    let x = upload(b, Dims::new(4, 1, 3), &[1.0, -5.0, 2.0, 0.5, 0.0, -0.5, 1.0, f64::NAN, 9.0, 1.0, 2.0, 3.0]);
+    let x =
+        upload(b, Dims::new(4, 1, 3), &[1.0, -5.0, 2.0, 0.5, 0.0, -0.5, 1.0, f64::NAN, 9.0, 1.0, 2.0, 3.0]);
     let mut out = upload(b, Dims::scalars(4), &[3.0, 3.0, 3.0, f64::NAN]);
     b.max_abs(x.as_ref(), out.as_mut());
     let found = download(b, out.as_ref());
@@ -157,7 +158,8 @@ fn largest_entries<B: Linalg>(b: &B) {
 
 fn maps<B: Linalg>(b: &B) {
     let inputs = [4.0, -1.0, 0.0, 0.25, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
-    let cases: [(Map, [f64; 7]); 3] = [
+    let cases: [(Map, [f64; 7]); 4] = [
+        (Map::Scale(-2.0), [-8.0, 2.0, -0.0, -0.5, f64::NEG_INFINITY, f64::INFINITY, f64::NAN]),
         (Map::Sqrt, [2.0, 0.0, 0.0, 0.5, f64::INFINITY, 0.0, f64::NAN]),
         (Map::Floor(0.5), [4.0, 0.5, 0.5, 0.5, f64::INFINITY, 0.5, f64::NAN]),
         (Map::Ratio { numerator: -1.0, floor: 0.5 }, [-0.25, -2.0, -2.0, -2.0, -0.0, -2.0, f64::NAN]),

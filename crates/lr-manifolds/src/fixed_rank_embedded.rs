@@ -8,31 +8,35 @@
 //! | step | equation |
 //! |---|---|
 //! | gradient | `C = G_A R_B^{-1}`, `D = G_B R_A^{-1}` |
-//! | retraction | rank-r truncated SVD of `W + t Xi` through the 2r x 2r core |
+//! | consistency | `S_A K + K S_B = S_A K_D + K_C S_B` or the average of `K_C = U^T C` and `K_D = D^T V` |
+//! | homothety | `c W`: `R_A` and `R_B` times the root of `c` |
 //! | transport | orthogonal projection onto the new tangent space |
 
 use crate::{
-    Base, Factors, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction,
-    ShapeError, State, Transport,
+    Base, Factors, FactorsMut, FactorsRef, GradientRepair, Grid, HealthMut, Manifold, NormKind, Ray,
+    Schatten, ShapeError, State, Transport, guard,
     manifold::orthogonality_of,
+    normed_descent, repair,
     xky::{self, Bases, Middle, Xky},
 };
 use lr_linalg::{
-    Coef, DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, Scope, Side, Triangle,
+    DeviceError,
+    Epilogue::{Overwrite, Scale},
+    Linalg, Map, Mats, MatsMut, MatsRef, Scope, Side, Triangle,
 };
 
 /// The geometry.
 #[derive(Clone, Debug)]
 pub struct FixedRankEmbedded {
-    grid: Grid,
+    pub(crate) grid: Grid,
 }
 
 /// `A = U R_A`, `B = V R_B`.
 #[derive(Debug)]
 pub struct QrFrame<B: Linalg> {
-    bases: Factors<B>,
-    ra: Mats<B>,
-    rb: Mats<B>,
+    pub(crate) bases: Factors<B>,
+    pub(crate) ra: Mats<B>,
+    pub(crate) rb: Mats<B>,
 }
 
 impl<B: Linalg> State<B> for QrFrame<B> {
@@ -46,7 +50,7 @@ impl<B: Linalg> State<B> for QrFrame<B> {
 }
 
 impl<B: Linalg> QrFrame<B> {
-    fn bases(&self) -> Bases<'_, B> {
+    pub(crate) fn bases(&self) -> Bases<'_, B> {
         Bases { u: self.bases.left.as_ref(), v: self.bases.right.as_ref() }
     }
 }
@@ -60,6 +64,26 @@ impl FixedRankEmbedded {
         grid.require_stacked_rank("fixed-embedded")?;
         Ok(Self { grid })
     }
+}
+
+/// The `K` of the least-squares repair (paper B.4): `S_A K + K S_B = S_A K_D + K_C S_B` with
+/// `S_A = R_A R_A^T`, `S_B = R_B R_B^T`.
+fn least_squares_middle<B: Linalg>(
+    b: &B,
+    frame: &QrFrame<B>,
+    [kc, kd]: [MatsRef<'_, B>; 2],
+    mut k: MatsMut<'_, B>,
+    breakdown: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let (mut sa, mut sb) = (scope.take(kc.dims()), scope.take(kc.dims()));
+        b.gemm(1.0, frame.ra.as_ref().n(), frame.ra.as_ref().t(), Overwrite, sa.as_mut());
+        b.gemm(1.0, frame.rb.as_ref().n(), frame.rb.as_ref().t(), Overwrite, sb.as_mut());
+        b.gemm(1.0, sa.as_ref().n(), kd.n(), Overwrite, k.as_mut());
+        b.gemm(1.0, kc.n(), sb.as_ref().n(), Scale(1.0), k.as_mut());
+        b.sylvester(sa.as_ref(), sb.as_ref(), k, breakdown, scope);
+    });
 }
 
 impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
@@ -178,6 +202,97 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         orthogonality_of(b, [u, v].into_iter(), out, scope);
     }
 
+    fn consistency_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        repair::consistency_defect(b, Middle::General, at.x, egrad, out, scope);
+    }
+
+    fn make_consistent(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        repair: GradientRepair,
+        rgrad: FactorsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        match repair {
+            GradientRepair::Projection => self.project(b, at, rgrad, scope),
+            GradientRepair::LeastSquares => {
+                let choose = |[kc, kd]: [MatsRef<'_, B>; 2], k: MatsMut<'_, B>, scope: &Scope<'_, B>| {
+                    least_squares_middle(b, at.frame, [kc, kd], k, health.breakdown, scope);
+                };
+                xky::replace_middle(b, at.frame.bases(), choose, rgrad, scope);
+            }
+        }
+    }
+
+    fn hazard(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        mut out: MatsMut<'_, B>,
+        mut health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let (x, frame) = (ray.at.x, ray.at.frame);
+        scope.nest(|scope| {
+            let mut norm = scope.take(out.dims());
+            ray.direction.norm(b, NormKind::Spectral, norm.as_mut(), health.as_mut(), scope);
+            let triangles = [frame.ra.as_ref(), frame.rb.as_ref()];
+            let breakdown = health.breakdown;
+            guard::inverse_rank_distance(b, &self.grid, x, triangles, out.as_mut(), breakdown, scope);
+            b.multiply(norm.as_ref(), out);
+        });
+    }
+
+    fn is_cone(&self) -> bool {
+        true
+    }
+
+    fn dilate(
+        &self,
+        b: &B,
+        c: f64,
+        x: FactorsMut<'_, B>,
+        frame: &mut QrFrame<B>,
+        _: Option<FactorsMut<'_, B>>,
+    ) {
+        // The bases stay, and with them the CD-coordinates of any tangent matrix.
+        for mut part in [x.left, x.right, frame.ra.as_mut(), frame.rb.as_mut()] {
+            b.map(Map::Scale(c.sqrt()), part.as_mut());
+        }
+    }
+
+    fn has_steepest(&self) -> bool {
+        true
+    }
+
+    fn steepest(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        norm: Schatten,
+        v: FactorsMut<'_, B>,
+        direction: &mut Xky<B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        match norm {
+            Schatten::One => normed_descent::schatten_one(b, at.frame.bases(), v, health, scope),
+            Schatten::Infinity => {
+                direction.aim(b, at.frame.bases(), Middle::General, v.as_ref(), health, scope);
+                normed_descent::schatten_infinity(b, at.frame.bases(), direction, v, scope);
+            }
+        }
+    }
+
     fn to_ambient(
         &self,
         b: &B,
@@ -187,65 +302,6 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         scope: &Scope<'_, B>,
     ) {
         xky::to_ambient(b, at.frame.bases(), Middle::General, v, out, scope);
-    }
-}
-
-/// Truncated SVD of `W + t Xi` through its 2r x 2r core (paper section 3.3), singular values no smaller
-/// than a floor, factors balanced: `A = U^ S^{1/2}`, `B = V^ S^{1/2}`.
-#[derive(Clone, Copy, Debug)]
-pub struct SvdRetraction {
-    /// Least singular value of the new point, absolute.
-    pub floor: f64,
-}
-
-impl Default for SvdRetraction {
-    /// Floor 2^-23.
-    fn default() -> Self {
-        Self { floor: f64::from(f32::EPSILON) }
-    }
-}
-
-impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
-    fn name(&self) -> &'static str {
-        "svd"
-    }
-
-    fn order(&self, _: &FixedRankEmbedded) -> Order {
-        Order::Second
-    }
-
-    fn retract(
-        &self,
-        b: &B,
-        manifold: &FixedRankEmbedded,
-        ray: Ray<'_, B, FixedRankEmbedded>,
-        t: Coef<'_, B>,
-        to: FactorsMut<'_, B>,
-        frame: &mut QrFrame<B>,
-        health: HealthMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        let from = ray.at.frame;
-        let problems = ray.tangent.problems();
-        scope.nest(|scope| {
-            let mut s = scope.take(manifold.grid.small_dims(problems));
-            b.gemm(1.0, from.ra.as_ref().n(), from.rb.as_ref().t(), Overwrite, s.as_mut());
-            let mut values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
-            let bases = frame.bases.as_mut();
-            let (u, v) = (bases.left, bases.right);
-            ray.direction.follow(b, from.bases(), t, s.as_ref(), u, values.as_mut(), v, health, scope);
-            b.map(Map::Floor(self.floor), values.as_mut());
-            b.map(Map::Sqrt, values.as_mut());
-            for (basis, r, mut x) in
-                [(&frame.bases.left, &mut frame.ra, to.left), (&frame.bases.right, &mut frame.rb, to.right)]
-            {
-                b.fill(0.0, r.as_mut());
-                b.add_diagonal(1.0, r.as_mut());
-                b.scale_columns(values.as_ref(), r.as_mut());
-                b.copy(basis.as_ref().n(), x.as_mut());
-                b.scale_columns(values.as_ref(), x);
-            }
-        });
     }
 }
 

@@ -14,7 +14,7 @@
 
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    State, Transport,
+    State, Transport, guard, repair, xky::Middle,
 };
 use lr_linalg::{
     Coef, DeviceError,
@@ -195,6 +195,53 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         assert!(kind == NormKind::Metric, "the quotient geometry has no spectral norm");
         self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
         b.map(Map::Sqrt, out);
+    }
+
+    fn consistency_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        repair::consistency_defect(b, Middle::General, at.x, egrad, out, scope);
+    }
+
+    fn hazard(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        mut out: MatsMut<'_, B>,
+        mut health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let (x, v) = (ray.at.x, ray.tangent);
+        b.fill(0.0, out.as_mut());
+        for (blocks, x, v) in [(&self.grid.left, x.left, v.left), (&self.grid.right, x.right, v.right)] {
+            guard::relative_step(b, blocks, x, v, out.as_mut(), health.breakdown.as_mut(), scope);
+        }
+    }
+
+    fn is_cone(&self) -> bool {
+        true
+    }
+
+    fn dilate(
+        &self,
+        b: &B,
+        c: f64,
+        x: FactorsMut<'_, B>,
+        frame: &mut GramFrame<B>,
+        v: Option<FactorsMut<'_, B>>,
+    ) {
+        for mut part in [x.left, x.right, frame.la.as_mut(), frame.lb.as_mut()] {
+            b.map(Map::Scale(c.sqrt()), part.as_mut());
+        }
+        // M_A B^T + A M_B^T stays as it is while A and B grow by the root of c.
+        for side in v.into_iter().flat_map(|v| [v.left, v.right]) {
+            b.map(Map::Scale(1.0 / c.sqrt()), side);
+        }
     }
 
     fn orthogonality_defect(&self, b: &B, _: Base<'_, B, Self>, out: MatsMut<'_, B>, _: &Scope<'_, B>) {

@@ -1,7 +1,7 @@
 //! [`Grid`]: the shape of one low-rank problem, `I x J` blocks `W_ij = A_i B_j^T` that share factors
 //! across block rows and columns (paper section 2). A singleton is `I = J = 1`.
 
-use lr_linalg::Dims;
+use lr_linalg::{Backend, Dims, MatsMut, MatsRef};
 use std::ops::Range;
 
 /// A shape that no geometry admits.
@@ -72,6 +72,63 @@ impl Blocks {
     /// Rows of each block within the stack.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.offsets.windows(2).map(|w| w[0]..w[1])
+    }
+
+    /// How operations on single blocks go through the side: all blocks in one batch where they have
+    /// equal heights, one after another otherwise.
+    pub(crate) fn passes(&self) -> impl Iterator<Item = Pass> {
+        let height = self.offsets.get(1).copied().unwrap_or(0);
+        let equal = self.ranges().all(|rows| rows.len() == height);
+        let together = equal.then(|| Pass::Together { blocks: self.count(), height });
+        let rest = if equal { 0 } else { self.count() };
+        together.into_iter().chain(self.ranges().take(rest).map(Pass::One))
+    }
+}
+
+/// Some blocks of a side that one batched operation handles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// All of them: `[P, I m, r]` seen as `[P I, m, r]`.
+    Together {
+        /// How many.
+        blocks: usize,
+        /// Their common height.
+        height: usize,
+    },
+    /// The rows of one.
+    One(Range<usize>),
+}
+
+impl Pass {
+    /// Blocks of each problem in this pass.
+    pub fn blocks(&self) -> usize {
+        match self {
+            Self::Together { blocks, .. } => *blocks,
+            Self::One(_) => 1,
+        }
+    }
+
+    fn together(dims: Dims, blocks: usize, height: usize) -> Dims {
+        Dims::new(dims.batch * blocks, height, dims.cols)
+    }
+
+    /// The blocks of the stack `x`, `[P blocks, m_i, cols]`.
+    pub fn of<'a, B: Backend>(&self, x: MatsRef<'a, B>) -> MatsRef<'a, B> {
+        match self {
+            Self::Together { blocks, height } => x.reshape(Self::together(x.dims(), *blocks, *height)),
+            Self::One(rows) => x.rows(rows.clone()),
+        }
+    }
+
+    /// The blocks of the stack `x`, writable.
+    pub fn of_mut<'a, B: Backend>(&self, x: MatsMut<'a, B>) -> MatsMut<'a, B> {
+        match self {
+            Self::Together { blocks, height } => {
+                let dims = Self::together(x.dims(), *blocks, *height);
+                x.reshape(dims)
+            }
+            Self::One(rows) => x.rows(rows.clone()),
+        }
     }
 }
 
@@ -171,6 +228,14 @@ mod tests {
         assert_eq!(g.left.ranges().collect::<Vec<_>>(), [0..4, 4..6, 6..9]);
         assert_eq!((g.left.total(), g.left.least(), g.left.count()), (9, 2, 3));
         assert!(!g.is_singleton());
+    }
+
+    #[test]
+    fn equal_blocks_go_together_and_unequal_ones_in_turn() {
+        let passes = |heights: &[usize]| Blocks::new(heights).passes().collect::<Vec<_>>();
+        assert_eq!(passes(&[3, 3]), [Pass::Together { blocks: 2, height: 3 }]);
+        assert_eq!(passes(&[5]), [Pass::Together { blocks: 1, height: 5 }]);
+        assert_eq!(passes(&[2, 3]), [Pass::One(0..2), Pass::One(2..5)]);
     }
 
     #[test]

@@ -6,10 +6,10 @@
 //!
 //! | geometry | set | retractions |
 //! |---|---|---|
-//! | [`FixedRankEmbedded`] | rank r, metric of the ambient space | [`SvdRetraction`] |
+//! | [`FixedRankEmbedded`] | rank r, metric of the ambient space | [`SvdRetraction`], [`OrthographicRetraction`] |
 //! | [`FixedRankQuotient`] | rank r, as factors modulo `(A M, B M^{-T})` | [`AdditiveRetraction`] |
 //! | [`PartialIsometryEmbedded`] | `U V^T`, orthonormal factors, metric of the ambient space | [`IsometrySvdRetraction`] |
-//! | [`PartialIsometryLifted`] | the same, as factors modulo `(U Q, V Q)`, two metrics | [`StiefelRetraction`] |
+//! | [`PartialIsometryLifted`] | the same, as factors modulo `(U Q, V Q)`, three metrics | [`StiefelRetraction`] |
 //!
 //! Tangent vectors, points and pulled-back gradients are all [`Factors`]; operations work on a bank of equal-shaped
 //! problems at once, on any backend of `lr-linalg`. One step along the partial isometries of rank 1:
@@ -50,22 +50,30 @@
 mod factors;
 mod fixed_rank_embedded;
 mod fixed_rank_quotient;
+mod fixed_rank_retractions;
 mod grid;
+mod guard;
 pub mod init;
 mod manifold;
+mod normed_descent;
 mod partial_isometry_embedded;
 mod partial_isometry_lifted;
+mod repair;
 mod stiefel;
 mod xky;
 
 pub use factors::{Factors, FactorsMut, FactorsRef};
-pub use fixed_rank_embedded::{EmbeddedProjection, FixedRankEmbedded, QrFrame, SvdRetraction};
+pub use fixed_rank_embedded::{EmbeddedProjection, FixedRankEmbedded, QrFrame};
 pub use fixed_rank_quotient::{
     AdditiveRetraction, CholeskySafeguard, FixedRankQuotient, GramFrame, HorizontalProjection,
 };
+pub use fixed_rank_retractions::{OrthographicRetraction, SvdRetraction};
 pub use grid::{Blocks, Grid, ShapeError};
-pub use manifold::{Base, HealthMut, Manifold, NormKind, Order, Ray, Retraction, State, Tangent, Transport};
+pub use manifold::{
+    Base, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten, State, Tangent, Transport,
+};
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedProjection, PartialIsometryLifted};
+pub use repair::{GradientRepair, MomentumRepair};
 pub use stiefel::StiefelRetraction;
 pub use xky::Xky;

@@ -5,7 +5,10 @@
 //! gradient into the Riemannian one, aim along a tangent vector, measure it, retract, transport. All of
 //! them work on a slice of problems at once.
 
-use crate::{Factors, FactorsMut, FactorsRef, Grid};
+use crate::{
+    Factors, FactorsMut, FactorsRef, Grid,
+    repair::{self, GradientRepair},
+};
 use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, Scope};
 use std::fmt::Debug;
 
@@ -68,6 +71,15 @@ pub enum NormKind {
     Metric,
     /// The spectral norm of the ambient matrix; embedded geometries only.
     Spectral,
+}
+
+/// Norms of the ambient matrix for normed descent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schatten {
+    /// The sum of the singular values (nuclear norm): steps of rank 1.
+    One,
+    /// The largest singular value (spectral norm): steps that move all directions alike.
+    Infinity,
 }
 
 /// What went wrong numerically, for each problem of a slice; both parts are `[problems, 1, 1]`.
@@ -215,25 +227,97 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
         scope: &Scope<'_, B>,
     );
 
-    /// Distance `sqrt(|dl|^2 + |dr|^2)` of the coordinates `v` from the nearest tangent vector,
-    /// `[problems, 1, 1]`: the coherence defect of a momentum.
+    /// Coherence defect of a momentum: the distance of the coordinates `v` from the nearest tangent vector,
+    /// relative to their norm, `[problems, 1, 1]`.
     fn coherence_defect(
         &self,
         b: &B,
         at: Base<'_, B, Self>,
         v: FactorsRef<'_, B>,
-        mut out: MatsMut<'_, B>,
+        out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        scope.nest(|scope| {
-            let mut p = FactorsMut { left: scope.take(v.left.dims()), right: scope.take(v.right.dims()) };
-            p.copy_from(b, v);
-            self.project(b, at, p.as_mut(), scope);
-            p.axpby(b, Coef::Host(-1.0), v, 1.0);
-            b.dot(1.0, p.left.as_ref(), p.left.as_ref(), 0.0, out.as_mut());
-            b.dot(1.0, p.right.as_ref(), p.right.as_ref(), 1.0, out.as_mut());
-            b.map(lr_linalg::Map::Sqrt, out);
-        });
+        repair::coherence_defect(b, v, |p, scope| self.project(b, at, p, scope), out, scope);
+    }
+
+    /// Consistency defect of pulled-back gradients, `|A^T G_A - G_B^T B|` relative to the norm of the two,
+    /// `[problems, 1, 1]`; of the difference only the skew part for partial isometries (paper B.4).
+    fn consistency_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Replaces what [`Manifold::egrad_to_rgrad`] made of inconsistent gradients by a tangent vector
+    /// (paper B.4); leaves the gradient of a function of `W` as it is, up to rounding.
+    fn make_consistent(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        _repair: GradientRepair,
+        rgrad: FactorsMut<'_, B>,
+        _health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        self.project(b, at, rgrad, scope);
+    }
+
+    /// Hazard `h` of the ray, `[problems, 1, 1]`: the step `t v` keeps the rank, and with it the retraction
+    /// well defined, while `|t| h < 1`. Zero where every step is safe.
+    fn hazard(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+
+    /// Whether the set contains `c W` with every `W`, so that [`Manifold::dilate`] exists.
+    fn is_cone(&self) -> bool {
+        false
+    }
+
+    /// The homothety `W -> c W`, `c > 0`, of a point with its frame. Tangent spaces along it are the same;
+    /// `v`, if given, keeps its ambient tangent matrix.
+    ///
+    /// # Panics
+    /// Unless [`Manifold::is_cone`].
+    fn dilate(
+        &self,
+        _b: &B,
+        _c: f64,
+        _x: FactorsMut<'_, B>,
+        _frame: &mut Self::Frame,
+        _v: Option<FactorsMut<'_, B>>,
+    ) {
+        panic!("{} is no cone", self.name());
+    }
+
+    /// Whether [`Manifold::steepest`] exists.
+    fn has_steepest(&self) -> bool {
+        false
+    }
+
+    /// Replaces a tangent vector `v` by the tangent vector `t` of unit norm that has the largest inner product
+    /// with it: minus `t` is the direction of steepest descent in that norm. Zero stays zero.
+    ///
+    /// # Panics
+    /// Unless [`Manifold::has_steepest`].
+    fn steepest(
+        &self,
+        _b: &B,
+        _at: Base<'_, B, Self>,
+        _norm: Schatten,
+        _v: FactorsMut<'_, B>,
+        _direction: &mut Self::Direction,
+        _health: HealthMut<'_, B>,
+        _scope: &Scope<'_, B>,
+    ) {
+        panic!("{} has no normed descent", self.name());
     }
 }
 

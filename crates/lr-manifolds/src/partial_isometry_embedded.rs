@@ -10,12 +10,15 @@
 //! | retraction | the SVD retraction's bases with all singular values set to 1 |
 //! | transport | projection onto the fixed-rank tangent space, then `K = sym(U^T C + V^T D)/2` removed |
 //!
-//! Well defined while `|t Xi|_2 < 1/2`.
+//! Well defined while `|t Xi|_2 < 1/2`, or by the sharper condition of [`crate::Manifold::hazard`]. Gradients
+//! of functions that are not functions of `U V^T` are made consistent by `K = skew(U^T C + D^T V)/2`, which is
+//! the projection and the least-squares repair in one.
 
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    Transport,
+    Transport, guard,
     manifold::orthogonality_of,
+    repair,
     stiefel::{StiefelRetraction, orthonormalize},
     xky::{self, Bases, Middle, Xky},
 };
@@ -160,6 +163,28 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
 
     fn orthogonality_defect(&self, b: &B, at: Base<'_, B, Self>, out: MatsMut<'_, B>, scope: &Scope<'_, B>) {
         orthogonality_of(b, [at.x.left, at.x.right].into_iter(), out, scope);
+    }
+
+    fn consistency_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        repair::consistency_defect(b, Middle::Skew, at.x, egrad, out, scope);
+    }
+
+    fn hazard(
+        &self,
+        b: &B,
+        ray: Ray<'_, B, Self>,
+        out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        guard::isometry_hazard(b, ray.direction.middle_blocks(), out, health.breakdown, scope);
     }
 
     fn to_ambient(

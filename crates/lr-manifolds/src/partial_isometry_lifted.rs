@@ -1,5 +1,5 @@
-//! Partial isometries in factor space: the quotient and the canonical geometry, singleton and grid
-//! (paper sections 4.3 to 4.5, A.4).
+//! Partial isometries in factor space: the quotient and the canonical geometry, singleton and grid, and the
+//! embedded geometry of the grid (paper sections 4.3 to 4.5, A.4; see [`embedded_metric`]).
 //!
 //! Set: `{(U_i V_j^T)_ij : U_i^T U_i = V_j^T V_j = I_r}` as products of Stiefel manifolds modulo a common
 //! rotation `(U_i Q, V_j Q)`. Point: the stacked `U`, `V`, no frame. Tangent: the horizontal lift
@@ -15,10 +15,17 @@
 //! `Omega = (J sum U_i^T M'_Ui + I sum V_j^T M'_Vj)/(2 I J)` removed from all of them. The singleton
 //! gradients average what the two sides say, which repairs an inconsistent gradient at no cost.
 
+mod embedded_metric;
+
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    StiefelRetraction, Transport, fixed_rank_quotient::lift_to_ambient, grid::Blocks,
-    manifold::orthogonality_of, stiefel::orthonormalize,
+    StiefelRetraction, Transport,
+    fixed_rank_quotient::lift_to_ambient,
+    grid::{Blocks, Pass},
+    manifold::orthogonality_of,
+    repair::{self, GradientRepair},
+    stiefel::{cayley, orthonormalize},
+    xky::Middle,
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -33,6 +40,8 @@ pub enum IsometryMetric {
     Quotient,
     /// Canonical on both Stiefel manifolds (Edelman, Arias and Smith 1998).
     Canonical,
+    /// That of the ambient space, `<Xi, H> = tr(Xi^T H)`, in horizontal lifts.
+    Embedded,
 }
 
 /// The geometry.
@@ -61,6 +70,7 @@ impl PartialIsometryLifted {
         grid.require_block_rank(match metric {
             IsometryMetric::Quotient => "partial-quotient",
             IsometryMetric::Canonical => "partial-canonical",
+            IsometryMetric::Embedded => "grid-partial-embedded",
         })?;
         Ok(Self { grid, metric })
     }
@@ -82,12 +92,12 @@ impl PartialIsometryLifted {
             let mut k = scope.take(self.grid.small_dims(x.problems()));
             b.gemm(0.5, egrad.left.t(), x.left.n(), Overwrite, k.as_mut());
             match self.metric {
-                IsometryMetric::Quotient => {
-                    b.gemm(0.5, egrad.right.t(), x.right.n(), Scale(1.0), k.as_mut());
-                    b.take_part(Part::Sym, k.as_mut());
-                }
                 IsometryMetric::Canonical => {
                     b.gemm(0.5, x.right.t(), egrad.right.n(), Scale(1.0), k.as_mut());
+                }
+                IsometryMetric::Quotient | IsometryMetric::Embedded => {
+                    b.gemm(0.5, egrad.right.t(), x.right.n(), Scale(1.0), k.as_mut());
+                    b.take_part(Part::Sym, k.as_mut());
                 }
             }
             b.gemm(-1.0, x.left.n(), k.as_ref().n(), Scale(1.0), out.left);
@@ -103,15 +113,44 @@ impl PartialIsometryLifted {
         mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        for rows in blocks.ranges() {
-            let (u, mut g) = (x.rows(rows.clone()), out.as_mut().rows(rows));
+        for pass in blocks.passes() {
+            let (u, mut g) = (pass.of(x), pass.of_mut(out.as_mut()));
             match self.metric {
-                IsometryMetric::Quotient => remove_symmetric(b, u, g, scope),
+                IsometryMetric::Quotient | IsometryMetric::Embedded => remove_symmetric(b, u, g, scope),
                 IsometryMetric::Canonical => scope.nest(|scope| {
                     let mut k = scope.take(self.grid.small_dims(u.dims().batch));
                     b.gemm(1.0, g.as_ref().t(), u.n(), Overwrite, k.as_mut());
                     b.gemm(-1.0, u.n(), k.as_ref().n(), Scale(1.0), g.as_mut());
                 }),
+            }
+        }
+    }
+
+    /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`.
+    fn subtract_canonical<B: Linalg>(
+        &self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        u: FactorsRef<'_, B>,
+        v: FactorsRef<'_, B>,
+        mut out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let (j, i) = self.weights();
+        let sides =
+            [(j, &self.grid.left, x.left, u.left, v.left), (i, &self.grid.right, x.right, u.right, v.right)];
+        let (problems, r) = (x.problems(), self.grid.rank);
+        for (weight, blocks, x, u, v) in sides {
+            for pass in blocks.passes() {
+                scope.nest(|scope| {
+                    let small = self.grid.small_dims(problems * pass.blocks());
+                    let (mut ku, mut kv) = (scope.take(small), scope.take(small));
+                    b.gemm(1.0, pass.of(x).t(), pass.of(u).n(), Overwrite, ku.as_mut());
+                    b.gemm(1.0, pass.of(x).t(), pass.of(v).n(), Overwrite, kv.as_mut());
+                    let stacked = Dims::new(problems, pass.blocks() * r, r);
+                    let (ku, kv) = (ku.as_ref().reshape(stacked), kv.as_ref().reshape(stacked));
+                    b.dot(-0.5 * weight, ku, kv, 1.0, out.as_mut());
+                });
             }
         }
     }
@@ -142,6 +181,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
 
     fn name(&self) -> &'static str {
         match (self.grid.is_singleton(), self.metric) {
+            (_, IsometryMetric::Embedded) => "grid-partial-embedded",
             (true, IsometryMetric::Quotient) => "partial-quotient",
             (true, IsometryMetric::Canonical) => "partial-canonical",
             (false, IsometryMetric::Quotient) => "grid-partial-quotient",
@@ -161,7 +201,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     }
 
     fn has_norm(&self, kind: NormKind) -> bool {
-        kind == NormKind::Metric
+        kind == NormKind::Metric || self.metric == IsometryMetric::Embedded
     }
 
     fn new_frame(&self, _: &B, _: usize) -> Result<(), DeviceError> {
@@ -187,11 +227,14 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         let (j, i) = self.weights();
         b.axpby(Coef::Host(1.0 / j), egrad.left, 0.0, out.left.as_mut());
         b.axpby(Coef::Host(1.0 / i), egrad.right, 0.0, out.right.as_mut());
-        if self.grid.is_singleton() {
+        if self.grid.is_singleton() && self.metric != IsometryMetric::Embedded {
             self.singleton_gradient(b, at.x, egrad, out, scope);
-        } else {
-            self.grid_gradient(b, at.x.left, &self.grid.left, out.left, scope);
-            self.grid_gradient(b, at.x.right, &self.grid.right, out.right, scope);
+            return;
+        }
+        self.grid_gradient(b, at.x.left, &self.grid.left, out.left.as_mut(), scope);
+        self.grid_gradient(b, at.x.right, &self.grid.right, out.right.as_mut(), scope);
+        if self.metric == IsometryMetric::Embedded {
+            self.subtract_common_part(b, at.x, out, scope);
         }
     }
 
@@ -207,33 +250,19 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         let (j, i) = self.weights();
         b.dot(j, u.left, v.left, 0.0, out.as_mut());
         b.dot(i, u.right, v.right, 1.0, out.as_mut());
-        if self.metric == IsometryMetric::Quotient {
-            return;
-        }
-        let sides = [
-            (j, &self.grid.left, at.x.left, u.left, v.left),
-            (i, &self.grid.right, at.x.right, u.right, v.right),
-        ];
-        for (weight, blocks, x, u, v) in sides {
-            for rows in blocks.ranges() {
-                scope.nest(|scope| {
-                    let small = self.grid.small_dims(x.dims().batch);
-                    let (mut ku, mut kv) = (scope.take(small), scope.take(small));
-                    let x = x.rows(rows.clone());
-                    b.gemm(1.0, x.t(), u.rows(rows.clone()).n(), Overwrite, ku.as_mut());
-                    b.gemm(1.0, x.t(), v.rows(rows).n(), Overwrite, kv.as_mut());
-                    b.dot(-0.5 * weight, ku.as_ref(), kv.as_ref(), 1.0, out.as_mut());
-                });
-            }
+        match self.metric {
+            IsometryMetric::Quotient => {}
+            IsometryMetric::Canonical => self.subtract_canonical(b, at.x, u, v, out, scope),
+            IsometryMetric::Embedded => self.subtract_cross_terms(b, at.x, u, v, out, scope),
         }
     }
 
     fn project(&self, b: &B, at: Base<'_, B, Self>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
-        for rows in self.grid.left.ranges() {
-            remove_symmetric(b, at.x.left.rows(rows.clone()), v.left.as_mut().rows(rows), scope);
+        for pass in self.grid.left.passes() {
+            remove_symmetric(b, pass.of(at.x.left), pass.of_mut(v.left.as_mut()), scope);
         }
-        for rows in self.grid.right.ranges() {
-            remove_symmetric(b, at.x.right.rows(rows.clone()), v.right.as_mut().rows(rows), scope);
+        for pass in self.grid.right.passes() {
+            remove_symmetric(b, pass.of(at.x.right), pass.of_mut(v.right.as_mut()), scope);
         }
         self.remove_vertical(b, at.x, v, scope);
     }
@@ -256,12 +285,55 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         ray: Ray<'_, B, Self>,
         kind: NormKind,
         mut out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        match kind {
+            NormKind::Metric => {
+                self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
+                b.map(Map::Sqrt, out);
+            }
+            NormKind::Spectral => {
+                assert!(
+                    self.metric == IsometryMetric::Embedded,
+                    "only the embedded metric has a spectral norm"
+                );
+                embedded_metric::spectral_norm(b, ray.at.x, ray.tangent, out, health.breakdown, scope);
+            }
+        }
+    }
+
+    fn consistency_defect(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        out: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        repair::consistency_defect(b, Middle::Skew, at.x, egrad, out, scope);
+    }
+
+    fn make_consistent(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        repair: GradientRepair,
+        rgrad: FactorsMut<'_, B>,
         _: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        assert!(kind == NormKind::Metric, "the lifted partial isometries have no spectral norm");
-        self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
-        b.map(Map::Sqrt, out);
+        match (repair, self.metric) {
+            (GradientRepair::LeastSquares, IsometryMetric::Embedded) => {
+                self.nearest_consistent(b, at.x, rgrad, scope);
+            }
+            _ => self.project(b, at, rgrad, scope),
+        }
+    }
+
+    fn hazard(&self, b: &B, _: Ray<'_, B, Self>, out: MatsMut<'_, B>, _: HealthMut<'_, B>, _: &Scope<'_, B>) {
+        // (U + t M)^T (U + t M) = I + t^2 M^T M whatever the step.
+        b.fill(0.0, out);
     }
 
     fn orthogonality_defect(&self, b: &B, at: Base<'_, B, Self>, out: MatsMut<'_, B>, scope: &Scope<'_, B>) {
@@ -287,14 +359,18 @@ impl<B: Linalg> Retraction<B, PartialIsometryLifted> for StiefelRetraction {
         match self {
             Self::Polar => "polar",
             Self::Qr => "qr",
+            Self::Cayley => "cayley",
         }
     }
 
     fn order(&self, manifold: &PartialIsometryLifted) -> Order {
         match (self, manifold.metric) {
-            (Self::Polar, IsometryMetric::Quotient) => Order::Second,
-            // Geodesics of the canonical metric accelerate within the tangent space, by X Omega.
-            (Self::Polar, IsometryMetric::Canonical) | (Self::Qr, _) => Order::First,
+            (Self::Polar, IsometryMetric::Quotient) | (Self::Cayley, IsometryMetric::Canonical) => {
+                Order::Second
+            }
+            // Geodesics of the canonical metric accelerate within the tangent space of the quotient one, by
+            // X Omega; the Cayley transform does so, the polar factor does not.
+            _ => Order::First,
         }
     }
 
@@ -304,19 +380,59 @@ impl<B: Linalg> Retraction<B, PartialIsometryLifted> for StiefelRetraction {
         manifold: &PartialIsometryLifted,
         ray: Ray<'_, B, PartialIsometryLifted>,
         t: Coef<'_, B>,
-        mut to: FactorsMut<'_, B>,
+        to: FactorsMut<'_, B>,
         _: &mut (),
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        to.copy_from(b, ray.at.x);
-        to.axpby(b, t, ray.tangent, 1.0);
-        for rows in manifold.grid.left.ranges() {
-            orthonormalize(b, *self, to.left.as_mut().rows(rows), health.as_mut(), scope);
+        let (x, v, grid) = (ray.at.x, ray.tangent, &manifold.grid);
+        for (blocks, x, v, mut to) in
+            [(&grid.left, x.left, v.left, to.left), (&grid.right, x.right, v.right, to.right)]
+        {
+            for pass in blocks.passes() {
+                let to = pass.of_mut(to.as_mut());
+                self.move_blocks(b, &pass, [pass.of(x), pass.of(v)], t, to, health.as_mut(), scope);
+            }
         }
-        for rows in manifold.grid.right.ranges() {
-            orthonormalize(b, *self, to.right.as_mut().rows(rows), health.as_mut(), scope);
-        }
+    }
+}
+
+impl StiefelRetraction {
+    /// Moves the blocks `u` of one pass along `m`; what breaks down there breaks down its problem.
+    #[allow(clippy::too_many_arguments)]
+    fn move_blocks<B: Linalg>(
+        self,
+        b: &B,
+        pass: &Pass,
+        [u, m]: [MatsRef<'_, B>; 2],
+        t: Coef<'_, B>,
+        mut to: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let problems = health.breakdown.dims().batch;
+        scope.nest(|scope| {
+            let (mut breakdown, mut repairs) = (scope.status(u.dims().batch), scope.status(u.dims().batch));
+            let mut each = scope.take(Dims::scalars(u.dims().batch));
+            let t = match t {
+                Coef::Host(t) => Coef::Host(t),
+                Coef::Device(t) => {
+                    b.copy(t.n(), each.as_mut());
+                    Coef::Device(each.as_ref())
+                }
+            };
+            match self {
+                Self::Cayley => cayley(b, u, m, t, to, breakdown.as_mut(), scope),
+                Self::Polar | Self::Qr => {
+                    b.copy(u.n(), to.as_mut());
+                    b.axpby(t, m, 1.0, to.as_mut());
+                    let own = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+                    orthonormalize(b, self, to, own, scope);
+                }
+            }
+            let flags = breakdown.as_ref().reshape(Dims::new(problems, pass.blocks(), 1));
+            b.flag_above(0.0, flags, health.breakdown);
+        });
     }
 }
 

@@ -79,7 +79,7 @@ fn average<B: Linalg>(b: &B, middle: Middle, kc: MatsRef<'_, B>, kd: MatsRef<'_,
     }
 }
 
-/// `C - U (K_C - K)`, `D - V (K_D - K)^T`: the nearest tangent vector.
+/// `C - U (K_C - K)`, `D - V (K_D - K)^T` with the average `K`: the nearest tangent vector.
 pub(crate) fn project<B: Linalg>(
     b: &B,
     at: Bases<'_, B>,
@@ -87,11 +87,25 @@ pub(crate) fn project<B: Linalg>(
     v: FactorsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
+    let choose = |[kc, kd]: [MatsRef<'_, B>; 2], k: MatsMut<'_, B>, _: &Scope<'_, B>| {
+        average(b, middle, kc, kd, k);
+    };
+    replace_middle(b, at, choose, v, scope);
+}
+
+/// `C - U (K_C - K)`, `D - V (K_D - K)^T` with the `K` that `choose` makes of `K_C` and `K_D`.
+pub(crate) fn replace_middle<B: Linalg>(
+    b: &B,
+    at: Bases<'_, B>,
+    choose: impl FnOnce([MatsRef<'_, B>; 2], MatsMut<'_, B>, &Scope<'_, B>),
+    v: FactorsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
     scope.nest(|scope| {
         let small = Dims::square(at.u.dims().batch, at.u.dims().cols);
         let (mut kc, mut kd, mut k) = (scope.take(small), scope.take(small), scope.take(small));
         overlaps(b, at, v.as_ref(), &mut kc, &mut kd);
-        average(b, middle, kc.as_ref(), kd.as_ref(), k.as_mut());
+        scope.nest(|scope| choose([kc.as_ref(), kd.as_ref()], k.as_mut(), scope));
         b.axpby(Coef::Host(-1.0), k.as_ref(), 1.0, kc.as_mut());
         b.axpby(Coef::Host(-1.0), k.as_ref(), 1.0, kd.as_mut());
         b.gemm(-1.0, at.u.n(), kc.as_ref().n(), Scale(1.0), v.left);
@@ -201,6 +215,16 @@ impl<B: Linalg> Xky<B> {
         })
     }
 
+    /// The blocks `K`, `R_X`, `R_Y` of the middle.
+    pub(crate) fn middle_blocks(&self) -> [MatsRef<'_, B>; 3] {
+        [self.k.as_ref(), self.rx.as_ref(), self.ry.as_ref()]
+    }
+
+    /// The bases `Q_X`, `Q_Y` of what leaves the column and row spaces.
+    pub(crate) fn complements(&self) -> Bases<'_, B> {
+        Bases { u: self.qx.as_ref(), v: self.qy.as_ref() }
+    }
+
     /// Factors the tangent vector `v`.
     pub(crate) fn aim(
         &mut self,
@@ -256,7 +280,7 @@ impl<B: Linalg> Xky<B> {
     }
 
     /// `[[K, R_Y^T], [R_X, 0]]`, `[problems, 2r, 2r]`.
-    fn take_middle<'s>(&self, b: &B, scope: &'s Scope<'_, B>) -> MatsMut<'s, B> {
+    pub(crate) fn take_middle<'s>(&self, b: &B, scope: &'s Scope<'_, B>) -> MatsMut<'s, B> {
         let Dims { batch, rows: r, .. } = self.k.dims();
         let mut middle = scope.take(Dims::square(batch, 2 * r));
         b.fill(0.0, middle.as_mut());

@@ -13,12 +13,50 @@ pub struct BankMeasures {
     pub momentum_norm: f64,
     /// Largest orthogonality defect `|U^T U - I|` of a problem.
     pub orthogonality_defect: f64,
-    /// Largest distance of a problem's momentum from the tangent space.
+    /// Largest distance of a problem's momentum from the tangent space, relative to its norm.
     pub coherence_defect: f64,
+    /// Largest contradiction of a problem's pulled-back gradients, `|A^T G_A - G_B^T B|` relative to the two.
+    pub consistency_defect: f64,
+    /// Largest share of the safe step length that a problem's step takes, at the last learning rate; below 1
+    /// the rank is safe. Absent unless a rank guard was asked for.
+    pub rank_margin: Option<f64>,
     /// Problems on which a factorization failed for good; the first of them.
     pub broken: Option<usize>,
-    /// Repairs counted since the start: Gram matrices that had to be shifted.
-    pub repairs: u64,
+    /// Repairs counted since the start.
+    pub repairs: RepairCounts,
+}
+
+/// How often each repair ran, summed over problems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairCounts {
+    /// Gram matrices that had to be shifted before they could be factored: the only ones that nobody asked for.
+    pub safeguards: u64,
+    /// Factors made orthonormal again.
+    pub reorthogonalizations: u64,
+    /// Momenta brought back to the tangent space or reset.
+    pub momenta: u64,
+    /// Gradients made consistent.
+    pub gradients: u64,
+    /// Steps shortened by the rank guard.
+    pub shortened_steps: u64,
+}
+
+impl std::ops::Add for RepairCounts {
+    type Output = Self;
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl std::ops::AddAssign for RepairCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.safeguards += other.safeguards;
+        self.reorthogonalizations += other.reorthogonalizations;
+        self.momenta += other.momenta;
+        self.gradients += other.gradients;
+        self.shortened_steps += other.shortened_steps;
+    }
 }
 
 /// An optimizer over one bank of factor pairs.

@@ -2,73 +2,29 @@
 //!
 //! ```text
 //! 0    frame    <- factor(x)                           first step only; later the retraction makes it
-//! 1-2  rgrad    <- egrad_to_rgrad(x, egrad)
-//! 3    momentum <- nu momentum + (1 - nu) rgrad        no bias correction; nu = 0 keeps no momentum
-//!      mu       <- norm(momentum);  gamma <- -lr / max(mu, c)
-//! 4    x', frame' <- retract(x, gamma momentum)        then reorthogonalize on its cadence
+//! 1-2  rgrad    <- egrad_to_rgrad(x, egrad)            [gradient consistency]
+//! 3    momentum <- nu momentum + (1 - nu) rgrad        [momentum coherence]; nu = 0 keeps no momentum
+//!      mu       <- norm(momentum);  gamma <- -lr / max(mu, c)      [rank guard]
+//! 4    x', frame' <- retract(x, gamma momentum)        [orthogonality]
 //! 5    momentum <- transport(x, x', momentum)          skipped when nu = 0
+//! 6    x', frame', momentum <- homothety               skipped without weight decay
 //! ```
+//!
+//! What stands in brackets runs on a cadence of its own; see [`repairs`].
 
-use crate::{BankMeasures, BankOptimizer, OptimError, StateDict, StateError};
+mod config;
+mod measure;
+mod repairs;
+
+use crate::{BankMeasures, BankOptimizer, OptimError, RepairCounts, StateDict, StateError};
 use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, Scalar, Scope, Scratch};
 use lr_manifolds::{
-    Base, Factors, FactorsMut, FactorsRef, HealthMut, Manifold, NormKind, Ray, Retraction, State, Tangent,
-    Transport,
+    Base, Factors, FactorsMut, FactorsRef, HealthMut, Manifold, Ray, Retraction, State, Tangent, Transport,
 };
-use std::num::NonZeroU64;
+use measure::{MEASURES, measure};
+use repairs::{Counters, KINDS};
 
-/// How the step length is made from the learning rate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Normalization {
-    /// `gamma = -lr`.
-    None,
-    /// `gamma = -lr / max(mu, clamp)`, `mu` a norm of the momentum at the current point.
-    Unit {
-        /// Which norm.
-        norm: NormKind,
-        /// Least divisor, positive; the paper's is 2^-23.
-        clamp: f64,
-    },
-}
-
-impl Normalization {
-    /// Normalization by `norm` with the paper's clamp.
-    pub fn by(norm: NormKind) -> Self {
-        Self::Unit { norm, clamp: f64::from(f32::EPSILON) }
-    }
-}
-
-/// When a repair runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cadence {
-    /// After every step.
-    EveryStep,
-    /// After every k-th step.
-    EverySteps(NonZeroU64),
-    /// After a step that leaves a defect above this tolerance.
-    WhenDefect(f64),
-}
-
-/// Settings of the descent; the default is the paper's: metric normalization, no momentum.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DescentConfig {
-    /// Momentum coefficient `nu` in `[0, 1)`.
-    pub momentum: f64,
-    /// Step length.
-    pub normalization: Normalization,
-    /// When factors that ought to be orthonormal are made so again.
-    pub reorthogonalize: Cadence,
-}
-
-impl Default for DescentConfig {
-    fn default() -> Self {
-        Self {
-            momentum: 0.0,
-            normalization: Normalization::by(NormKind::Metric),
-            reorthogonalize: Cadence::EveryStep,
-        }
-    }
-}
+pub use config::{Averaging, Cadence, DescentConfig, Normalization, RankGuard};
 
 /// Riemannian gradient descent over a bank of problems of one shape.
 #[derive(Debug)]
@@ -89,10 +45,11 @@ struct Rule<M, R, T> {
     config: DescentConfig,
 }
 
-/// Steps taken; before the first one the frames are not yet made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Steps taken, before the first of which the frames are not yet made, and the rate of the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Progress {
     steps: u64,
+    rate: f64,
 }
 
 /// What a slice of problems keeps from step to step.
@@ -102,6 +59,7 @@ struct Slice<B: Linalg, M: Manifold<B>> {
     frame: M::Frame,
     breakdown: Mats<B>,
     repairs: Mats<B>,
+    counts: Mats<B>,
     measures: Mats<B>,
 }
 
@@ -117,13 +75,11 @@ impl<B: Linalg, M: Manifold<B>> Slice<B, M> {
             frame: manifold.new_frame(b, problems)?,
             breakdown: Mats::zeros(b, scalars)?,
             repairs: Mats::zeros(b, scalars)?,
+            counts: Mats::zeros(b, Dims::new(problems, 1, KINDS))?,
             measures: Mats::zeros(b, Dims::new(problems, 1, MEASURES))?,
         })
     }
 }
-
-/// Gradient norm, momentum norm, orthogonality defect, coherence defect.
-const MEASURES: usize = 4;
 
 /// What a step needs only while it lasts; one for each slice in flight.
 #[derive(Debug)]
@@ -159,7 +115,8 @@ where
     /// An optimizer over `problems` problems of the manifold's shape.
     ///
     /// # Errors
-    /// [`OptimError`] for settings that make no sense or a norm that the geometry lacks.
+    /// [`OptimError`] for settings that make no sense, and for a norm, weight decay or normed descent that the
+    /// geometry lacks.
     pub fn new(
         b: &B,
         manifold: M,
@@ -168,17 +125,7 @@ where
         config: DescentConfig,
         problems: usize,
     ) -> Result<Self, OptimError> {
-        if !(0.0..1.0).contains(&config.momentum) {
-            return Err(OptimError::Momentum(config.momentum));
-        }
-        if let Normalization::Unit { norm, clamp } = config.normalization {
-            if !manifold.has_norm(norm) {
-                return Err(OptimError::NoSuchNorm { geometry: manifold.name() });
-            }
-            if clamp.is_nan() || clamp <= 0.0 {
-                return Err(OptimError::Clamp(clamp));
-            }
-        }
+        config.validate(&manifold)?;
         let slicing = b.slicing(problems);
         let size = slicing.problems_per_slice.max(1);
         let slices = (0..problems / size)
@@ -188,7 +135,13 @@ where
             .map(|_| Worker::new(b, &manifold, size))
             .collect::<Result<_, DeviceError>>()?;
         let rule = Rule { manifold, retraction, transport, config };
-        Ok(Self { rule, slices, workers, problems_per_slice: size, progress: Progress { steps: 0 } })
+        Ok(Self {
+            rule,
+            slices,
+            workers,
+            problems_per_slice: size,
+            progress: Progress { steps: 0, rate: 0.0 },
+        })
     }
 
     /// The geometry.
@@ -215,9 +168,10 @@ fn step<B, M, R, T>(
     T: Transport<B, M>,
 {
     let Rule { manifold, retraction, transport, config } = rule;
-    let Slice { momentum, frame, breakdown, repairs, .. } = slice;
+    let Slice { momentum, frame, breakdown, repairs, counts, .. } = slice;
     let Worker { rgrad, direction, next, next_frame, gamma, scratch } = worker;
     let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+    let (mut counters, taken) = (Counters::new(counts), progress.steps + 1);
     scratch.scope(|scope| {
         if progress.steps == 0 {
             let _span = tracing::trace_span!("factor").entered();
@@ -227,105 +181,101 @@ fn step<B, M, R, T>(
         {
             let _span = tracing::trace_span!("egrad_to_rgrad").entered();
             manifold.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
+            let (rgrad, health) = (rgrad.as_mut(), health.as_mut());
+            repairs::mend_gradient(
+                b,
+                manifold,
+                config,
+                taken,
+                at,
+                egrad,
+                rgrad,
+                health,
+                &mut counters,
+                scope,
+            );
         }
-        let tangent = match momentum {
-            Some(momentum) => {
-                let nu = config.momentum;
-                momentum.as_mut().axpby(b, Coef::Host(1.0 - nu), rgrad.as_ref(), nu);
-                momentum.as_ref()
+        if let Some(momentum) = momentum {
+            repairs::mend_momentum(b, manifold, config, taken, at, momentum.as_mut(), &mut counters, scope);
+            let weight = match config.averaging {
+                Averaging::Exponential => 1.0 - config.momentum,
+                Averaging::HeavyBall => 1.0,
+            };
+            momentum.as_mut().axpby(b, Coef::Host(weight), rgrad.as_ref(), config.momentum);
+        }
+        if let Normalization::Steepest(norm) = config.normalization {
+            let _span = tracing::trace_span!("steepest").entered();
+            if let Some(momentum) = momentum {
+                rgrad.as_mut().copy_from(b, momentum.as_ref());
             }
-            None => rgrad.as_ref(),
+            manifold.steepest(b, at, norm, rgrad.as_mut(), direction, health.as_mut(), scope);
+        }
+        let tangent = match (&momentum, config.normalization) {
+            (None, _) | (_, Normalization::Steepest(_)) => rgrad.as_ref(),
+            (Some(momentum), _) => momentum.as_ref(),
         };
         {
             let _span = tracing::trace_span!("aim").entered();
             manifold.aim(b, at, tangent, direction, health.as_mut(), scope);
         }
         let ray = Ray { at, tangent, direction: &*direction };
-        let t = match config.normalization {
-            Normalization::None => Coef::Host(-lr),
-            Normalization::Unit { norm, clamp } => {
-                let _span = tracing::trace_span!("norm").entered();
-                manifold.norm(b, ray, norm, gamma.as_mut(), health.as_mut(), scope);
-                b.map(Map::Ratio { numerator: -lr, floor: clamp }, gamma.as_mut());
-                Coef::Device(gamma.as_ref())
-            }
+        let t = {
+            let _span = tracing::trace_span!("norm").entered();
+            step_length(b, manifold, config, lr, ray, gamma, health.as_mut(), &mut counters, scope)
         };
         {
             let _span = tracing::trace_span!("retract").entered();
             retraction.retract(b, manifold, ray, t, next.as_mut(), next_frame, health.as_mut(), scope);
-            let taken = progress.steps + 1;
-            reorthogonalize(b, manifold, config, taken, next.as_mut(), next_frame, health, scope);
+            let next = next.as_mut();
+            repairs::reorthogonalize(
+                b,
+                manifold,
+                config,
+                taken,
+                next,
+                next_frame,
+                health,
+                &mut counters,
+                scope,
+            );
         }
         if let Some(momentum) = momentum {
             let _span = tracing::trace_span!("transport").entered();
             let to = Base { x: next.as_ref(), frame: &*next_frame };
             transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
         }
+        if config.weight_decay > 0.0 {
+            let shrink = 1.0 / (1.0 + lr * config.weight_decay);
+            manifold.dilate(b, shrink, next.as_mut(), next_frame, momentum.as_mut().map(Tangent::as_mut));
+        }
         x.copy_from(b, next.as_ref());
         std::mem::swap(frame, next_frame);
     });
 }
 
-/// Runs the orthogonality repair when its cadence says so; `taken` counts the step just made.
+/// The signed length of the step along `ray`: a constant, or one device scalar a problem in `gamma`.
 #[allow(clippy::too_many_arguments)]
-fn reorthogonalize<B: Linalg, M: Manifold<B>>(
+fn step_length<'a, B: Linalg, M: Manifold<B>>(
     b: &B,
     manifold: &M,
     config: &DescentConfig,
-    taken: u64,
-    mut x: FactorsMut<'_, B>,
-    frame: &mut M::Frame,
-    health: HealthMut<'_, B>,
+    lr: f64,
+    ray: Ray<'_, B, M>,
+    gamma: &'a mut Mats<B>,
+    mut health: HealthMut<'_, B>,
+    counters: &mut Counters<'_, B>,
     scope: &Scope<'_, B>,
-) {
-    match config.reorthogonalize {
-        Cadence::EveryStep => manifold.reorthogonalize(b, x, frame, health, scope),
-        Cadence::EverySteps(k) => {
-            if taken.is_multiple_of(k.get()) {
-                manifold.reorthogonalize(b, x, frame, health, scope);
-            }
+) -> Coef<'a, B> {
+    match (config.normalization, config.rank_guard) {
+        (Normalization::Unit { norm, clamp }, _) => {
+            manifold.norm(b, ray, norm, gamma.as_mut(), health.as_mut(), scope);
+            b.map(Map::Ratio { numerator: -lr, floor: clamp }, gamma.as_mut());
         }
-        Cadence::WhenDefect(tolerance) => scope.nest(|scope| {
-            let mut defect = scope.take(Dims::scalars(x.problems()));
-            let mut worn = scope.status(x.problems());
-            let at = Base { x: x.as_ref(), frame: &*frame };
-            manifold.orthogonality_defect(b, at, defect.as_mut(), scope);
-            b.flag_above(tolerance, defect.as_ref(), worn.as_mut());
-            // Mending a slice's healthy problems with the worn ones does them no harm.
-            b.when_any(worn.as_ref(), || manifold.reorthogonalize(b, x.as_mut(), frame, health, scope));
-        }),
+        (_, RankGuard::Limit { .. }) => b.fill(-lr, gamma.as_mut()),
+        (_, RankGuard::Off | RankGuard::Report) => return Coef::Host(-lr),
     }
-}
-
-/// Fills `slice.measures` at `x`; the momentum is the one before this step's gradient.
-fn measure<B: Linalg, M: Manifold<B>>(
-    b: &B,
-    manifold: &M,
-    progress: Progress,
-    slice: &mut Slice<B, M>,
-    worker: &mut Worker<B, M>,
-    x: FactorsRef<'_, B>,
-    egrad: FactorsRef<'_, B>,
-) {
-    let Slice { momentum, frame, breakdown, repairs, measures } = slice;
-    let Worker { rgrad, direction, scratch, .. } = worker;
-    let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-    scratch.scope(|scope| {
-        if progress.steps == 0 {
-            manifold.factor(b, x, frame, health.as_mut(), scope);
-        }
-        let at = Base { x, frame: &*frame };
-        manifold.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
-        let tangent = momentum.as_ref().map_or(rgrad.as_ref(), Tangent::as_ref);
-        for (column, v) in [(0, rgrad.as_ref()), (1, tangent)] {
-            manifold.aim(b, at, v, direction, health.as_mut(), scope);
-            let ray = Ray { at, tangent: v, direction: &*direction };
-            let out = measures.as_mut().block(0..1, column..column + 1);
-            manifold.norm(b, ray, NormKind::Metric, out, health.as_mut(), scope);
-        }
-        manifold.orthogonality_defect(b, at, measures.as_mut().block(0..1, 2..3), scope);
-        manifold.coherence_defect(b, at, tangent, measures.as_mut().block(0..1, 3..4), scope);
-    });
+    repairs::limit_step(b, manifold, config.rank_guard, ray, gamma.as_mut(), health, counters, scope);
+    Coef::Device(gamma.as_ref())
 }
 
 impl<B, M, R, T> BankOptimizer<B> for RiemannianDescent<B, M, R, T>
@@ -346,7 +296,7 @@ where
         b.for_each_slice(slices, &mut self.workers, |b, ((slice, x), egrad), worker| {
             step(b, rule, progress, slice, worker, x, egrad, lr);
         });
-        self.progress.steps += 1;
+        self.progress = Progress { steps: progress.steps + 1, rate: lr };
     }
 
     fn measure(
@@ -356,25 +306,37 @@ where
         egrad: FactorsRef<'_, B>,
     ) -> Result<BankMeasures, DeviceError> {
         let _span = tracing::trace_span!("measure").entered();
-        let (manifold, progress, size) = (&self.rule.manifold, self.progress, self.problems_per_slice);
+        let (rule, progress, size) = (&self.rule, self.progress, self.problems_per_slice);
         let slices = self.slices.iter_mut().zip(x.chunks(size)).zip(egrad.chunks(size));
         b.for_each_slice(slices, &mut self.workers, |b, ((slice, x), egrad), worker| {
-            measure(b, manifold, progress, slice, worker, x, egrad);
+            measure(b, rule, progress, slice, worker, x, egrad);
         });
         let mut bank = BankMeasures::default();
         for (i, slice) in self.slices.iter().enumerate() {
             let values = slice.measures.to_vec(b)?;
             for problem in values.chunks(MEASURES) {
-                let [gradient, momentum, orthogonality, coherence] =
-                    [0, 1, 2, 3].map(|k| problem[k].to_f64());
+                let [gradient, momentum, orthogonality, coherence, consistency, margin] =
+                    std::array::from_fn(|k| problem[k].to_f64());
                 bank.gradient_norm += gradient * gradient;
                 bank.momentum_norm += momentum * momentum;
                 bank.orthogonality_defect = larger(bank.orthogonality_defect, orthogonality);
                 bank.coherence_defect = larger(bank.coherence_defect, coherence);
+                bank.consistency_defect = larger(bank.consistency_defect, consistency);
+                if rule.config.rank_guard != RankGuard::Off {
+                    bank.rank_margin = Some(larger(bank.rank_margin.unwrap_or(0.0), margin));
+                }
             }
             let broken = slice.breakdown.to_vec(b)?.iter().position(|s| s.to_f64() != 0.0);
             bank.broken = bank.broken.or(broken.map(|p| i * size + p));
-            bank.repairs += slice.repairs.to_vec(b)?.iter().map(|r| r.to_f64() as u64).sum::<u64>();
+            let whole = |x: &B::Elem| x.to_f64() as u64;
+            let mut counts = [0; KINDS];
+            for problem in slice.counts.to_vec(b)?.chunks(KINDS) {
+                counts.iter_mut().zip(problem).for_each(|(sum, n)| *sum += whole(n));
+            }
+            let [reorthogonalizations, momenta, gradients, shortened_steps] = counts;
+            let safeguards = slice.repairs.to_vec(b)?.iter().map(whole).sum();
+            bank.repairs +=
+                RepairCounts { safeguards, reorthogonalizations, momenta, gradients, shortened_steps };
         }
         bank.gradient_norm = bank.gradient_norm.sqrt();
         bank.momentum_norm = bank.momentum_norm.sqrt();
@@ -385,6 +347,7 @@ where
         dict.counters.insert(format!("{prefix}.steps"), self.progress.steps);
         dict.save(b, format!("{prefix}.breakdown"), self.slices.iter().map(|s| s.breakdown.as_ref()))?;
         dict.save(b, format!("{prefix}.repairs"), self.slices.iter().map(|s| s.repairs.as_ref()))?;
+        dict.save(b, format!("{prefix}.counts"), self.slices.iter().map(|s| s.counts.as_ref()))?;
         if self.rule.config.momentum > 0.0 {
             let momenta = || self.slices.iter().filter_map(|s| s.momentum.as_ref());
             dict.save(b, format!("{prefix}.momentum.left"), momenta().map(|m| m.left.as_ref()))?;
@@ -403,6 +366,7 @@ where
         let slices = &mut self.slices;
         dict.load(b, &format!("{prefix}.breakdown"), slices.iter_mut().map(|s| s.breakdown.as_mut()))?;
         dict.load(b, &format!("{prefix}.repairs"), slices.iter_mut().map(|s| s.repairs.as_mut()))?;
+        dict.load(b, &format!("{prefix}.counts"), slices.iter_mut().map(|s| s.counts.as_mut()))?;
         if self.rule.config.momentum > 0.0 {
             let left = slices.iter_mut().filter_map(|s| s.momentum.as_mut()).map(|m| m.left.as_mut());
             dict.load(b, &format!("{prefix}.momentum.left"), left)?;
@@ -415,7 +379,7 @@ where
             let views = slices.iter_mut().map(|s| s.frame.parts_mut().swap_remove(k).1.as_mut());
             dict.load(b, &format!("{prefix}.frame.{name}"), views)?;
         }
-        self.progress = Progress { steps };
+        self.progress = Progress { steps, ..self.progress };
         Ok(())
     }
 }

@@ -17,6 +17,29 @@ pub enum OptimError {
     /// The clamp of a normalization is not positive.
     #[error("normalization clamp c = {0} must be positive")]
     Clamp(f64),
+    /// The weight decay is negative or not finite.
+    #[error("weight decay lambda = {0} must be a finite number of at least 0")]
+    WeightDecay(f64),
+    /// Weight decay on a set that does not contain its multiples.
+    #[error(
+        "{geometry} has no weight decay: a homothety leaves the set, and projecting back undoes it; use 0"
+    )]
+    NoCone {
+        /// Name of the geometry.
+        geometry: &'static str,
+    },
+    /// The tolerance of a cadence is negative or NaN.
+    #[error("the tolerance {0} of a repair's cadence must be at least 0")]
+    Tolerance(f64),
+    /// The share of the safe step length is not in `(0, 1]`.
+    #[error("the rank guard's share {0} of the safe step length must lie in (0, 1]")]
+    GuardShare(f64),
+    /// Normed descent in a geometry that has none.
+    #[error("{geometry} has no normed descent: it exists for fixed-rank matrices with the embedded metric")]
+    NoSteepest {
+        /// Name of the geometry.
+        geometry: &'static str,
+    },
     /// The geometry does not have the norm.
     #[error(
         "{geometry} has no spectral norm: spectral normalization exists for the embedded geometries; \

@@ -43,10 +43,10 @@ mod schedule;
 mod state;
 
 pub use adamw::{AdamW, AdamWConfig};
-pub use bank::{BankMeasures, BankOptimizer};
-pub use descent::{Cadence, DescentConfig, Normalization, RiemannianDescent};
+pub use bank::{BankMeasures, BankOptimizer, RepairCounts};
+pub use descent::{Averaging, Cadence, DescentConfig, Normalization, RankGuard, RiemannianDescent};
 pub use error::{OptimError, StateError};
-pub use registry::{Geometry, UnknownGeometry};
+pub use registry::{FixedRankRetraction, Geometry, Retractions, UnknownGeometry};
 pub use schedule::{Decay, Group, Schedule};
 pub use state::StateDict;
 

@@ -5,9 +5,35 @@ use lr_linalg::Linalg;
 use lr_manifolds::{
     AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
     HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LiftedProjection,
-    PartialIsometryEmbedded, PartialIsometryLifted, StiefelRetraction, SvdRetraction,
+    Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted, Retraction,
+    StiefelRetraction, SvdRetraction, Transport,
 };
 use std::{fmt, str::FromStr};
+
+/// Retraction of the embedded fixed-rank geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FixedRankRetraction {
+    /// Truncated SVD, the paper's; see [`SvdRetraction`].
+    #[default]
+    Svd,
+    /// See [`OrthographicRetraction`].
+    Orthographic,
+}
+
+/// The retractions to use where a geometry has a choice; the default is the paper's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Retractions {
+    /// For partial isometries.
+    pub stiefel: StiefelRetraction,
+    /// For fixed rank with the embedded metric.
+    pub fixed_rank: FixedRankRetraction,
+}
+
+impl From<StiefelRetraction> for Retractions {
+    fn from(stiefel: StiefelRetraction) -> Self {
+        Self { stiefel, ..Self::default() }
+    }
+}
 
 /// A geometry by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,8 +81,9 @@ impl Geometry {
         !matches!(self, Self::FixedEmbedded | Self::FixedQuotient)
     }
 
-    /// The paper's optimizer for a bank of `problems` problems of shape `grid`. `stiefel` chooses how
-    /// partial isometries are brought back to orthonormal factors; the other geometries ignore it.
+    /// The paper's optimizer for a bank of `problems` problems of shape `grid`. `retractions` chooses among
+    /// those that the geometry has; the quotient geometry of fixed rank has no choice. Partial isometries with
+    /// the embedded metric are kept in horizontal lifts where there is more than one block.
     ///
     /// # Errors
     /// [`OptimError`] for shapes that the geometry does not admit and settings it cannot follow.
@@ -64,43 +91,54 @@ impl Geometry {
         self,
         b: &B,
         grid: Grid,
-        stiefel: StiefelRetraction,
+        retractions: impl Into<Retractions>,
         config: DescentConfig,
         problems: usize,
     ) -> Result<Box<dyn BankOptimizer<B>>, OptimError> {
-        let lifted = |metric| -> Result<Box<dyn BankOptimizer<B>>, OptimError> {
-            let manifold = PartialIsometryLifted::new(grid.clone(), metric)?;
-            Ok(Box::new(RiemannianDescent::new(b, manifold, stiefel, LiftedProjection, config, problems)?))
-        };
-        Ok(match self {
-            Self::FixedEmbedded => Box::new(RiemannianDescent::new(
-                b,
-                FixedRankEmbedded::new(grid)?,
-                SvdRetraction::default(),
-                EmbeddedProjection,
-                config,
-                problems,
-            )?),
-            Self::FixedQuotient => Box::new(RiemannianDescent::new(
-                b,
-                FixedRankQuotient::new(grid, CholeskySafeguard::On)?,
-                AdditiveRetraction,
-                HorizontalProjection,
-                config,
-                problems,
-            )?),
-            Self::PartialEmbedded => Box::new(RiemannianDescent::new(
-                b,
-                PartialIsometryEmbedded::new(grid, stiefel)?,
-                IsometrySvdRetraction,
-                IsometryProjection,
-                config,
-                problems,
-            )?),
-            Self::PartialQuotient => lifted(IsometryMetric::Quotient)?,
-            Self::PartialCanonical => lifted(IsometryMetric::Canonical)?,
-        })
+        let Retractions { stiefel, fixed_rank } = retractions.into();
+        match self {
+            Self::FixedEmbedded => {
+                let manifold = FixedRankEmbedded::new(grid)?;
+                match fixed_rank {
+                    FixedRankRetraction::Svd => {
+                        boxed(b, manifold, SvdRetraction::default(), EmbeddedProjection, config, problems)
+                    }
+                    FixedRankRetraction::Orthographic => {
+                        let retraction = OrthographicRetraction::default();
+                        boxed(b, manifold, retraction, EmbeddedProjection, config, problems)
+                    }
+                }
+            }
+            Self::FixedQuotient => {
+                let manifold = FixedRankQuotient::new(grid, CholeskySafeguard::On)?;
+                boxed(b, manifold, AdditiveRetraction, HorizontalProjection, config, problems)
+            }
+            Self::PartialEmbedded if grid.is_singleton() => {
+                let manifold = PartialIsometryEmbedded::new(grid, stiefel)?;
+                boxed(b, manifold, IsometrySvdRetraction, IsometryProjection, config, problems)
+            }
+            Self::PartialEmbedded | Self::PartialQuotient | Self::PartialCanonical => {
+                let metric = match self {
+                    Self::PartialQuotient => IsometryMetric::Quotient,
+                    Self::PartialCanonical => IsometryMetric::Canonical,
+                    _ => IsometryMetric::Embedded,
+                };
+                let manifold = PartialIsometryLifted::new(grid, metric)?;
+                boxed(b, manifold, stiefel, LiftedProjection, config, problems)
+            }
+        }
     }
+}
+
+fn boxed<B: Linalg, M: Manifold<B>, R: Retraction<B, M>, T: Transport<B, M>>(
+    b: &B,
+    manifold: M,
+    retraction: R,
+    transport: T,
+    config: DescentConfig,
+    problems: usize,
+) -> Result<Box<dyn BankOptimizer<B>>, OptimError> {
+    Ok(Box::new(RiemannianDescent::new(b, manifold, retraction, transport, config, problems)?))
 }
 
 impl fmt::Display for Geometry {

@@ -184,6 +184,10 @@ pub(super) fn map<T: Scalar>(map: Map, y: PanelMut<'_, T>) {
             let (numerator, floor) = (T::from_f64(numerator), T::from_f64(floor));
             rows(y, |y| y.iter_mut().for_each(|x| *x = numerator / at_least(*x, floor)));
         }
+        Map::Scale(factor) => {
+            let factor = T::from_f64(factor);
+            rows(y, |y| y.iter_mut().for_each(|x| *x = *x * factor));
+        }
         Map::RoundToBf16 => {
             rows(y, |y| y.iter_mut().for_each(|x| *x = T::from_f64(round_to_bf16(x.to_f64() as f32).into())));
         }

@@ -126,6 +126,7 @@ impl<T: Scalar> Blas for Reference<T> {
             Map::Sqrt => at_least(x, 0.0).sqrt(),
             Map::Floor(floor) => at_least(x, floor),
             Map::Ratio { numerator, floor } => numerator / at_least(x, floor),
+            Map::Scale(factor) => factor * x,
             Map::RoundToBf16 => round_to_bf16(x as f32).into(),
         });
     }

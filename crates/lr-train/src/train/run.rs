@@ -243,7 +243,7 @@ impl<B: Neural> Run<'_, '_, B> {
     }
 
     fn count_repairs(&mut self, measures: &BankMeasures) {
-        self.repairs = self.repairs.map(|_| measures.repairs);
+        self.repairs = self.repairs.map(|_| measures.repairs.safeguards);
     }
 
     /// Why the run cannot go on, if it cannot; `split` says which loss is looked at.

@@ -285,6 +285,8 @@ impl<B: Neural> Trainer<B> {
             orthogonality_defect: qk.orthogonality_defect.max(vo.orthogonality_defect),
             coherence_defect: qk.coherence_defect.max(vo.coherence_defect),
             broken: qk.broken.or(vo.broken),
+            consistency_defect: qk.consistency_defect.max(vo.consistency_defect),
+            rank_margin: qk.rank_margin.zip(vo.rank_margin).map(|(qk, vo)| qk.max(vo)),
             repairs: qk.repairs + vo.repairs,
         })
     }
