@@ -174,7 +174,11 @@ impl Grid {
         Dims::square(problems, self.rank)
     }
 
-    fn require_nonempty(&self) -> Result<(), ShapeError> {
+    /// Checks that there are blocks on both sides, that none is without rows, and that the rank is not zero.
+    ///
+    /// # Errors
+    /// [`ShapeError::Empty`].
+    pub fn require_nonempty(&self) -> Result<(), ShapeError> {
         let counts = [
             ("the rank", self.rank),
             ("the number of left blocks", self.left.count()),

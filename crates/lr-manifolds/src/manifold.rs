@@ -98,7 +98,10 @@ impl<B: Linalg> HealthMut<'_, B> {
     }
 
     /// Counts one repair for every problem whose `status` is not zero.
-    pub(crate) fn count_repairs(&mut self, b: &B, status: &MatsMut<'_, B>, scope: &Scope<'_, B>) {
+    ///
+    /// # Panics
+    /// If `status` is not that of the same problems.
+    pub fn count_repairs(&mut self, b: &B, status: &MatsMut<'_, B>, scope: &Scope<'_, B>) {
         scope.nest(|scope| {
             let mut touched = scope.status(status.dims().batch);
             b.flag_above(0.5, status.as_ref(), touched.as_mut());

@@ -110,6 +110,20 @@ impl<B: Linalg> AdamW<B> {
     }
 }
 
+/// Root of the sum of the squares of all elements; for observers, it allocates.
+pub(crate) fn euclidean_norm<'a, B: Linalg>(
+    b: &B,
+    views: impl IntoIterator<Item = MatsRef<'a, B>>,
+) -> Result<f64, DeviceError> {
+    let mut sum = 0.0;
+    for view in views {
+        let mut out = Mats::zeros(b, Dims::scalars(view.dims().batch))?;
+        b.dot(1.0, view, view, 0.0, out.as_mut());
+        sum += out.to_vec(b)?.into_iter().map(lr_linalg::Scalar::to_f64).sum::<f64>();
+    }
+    Ok(sum.sqrt())
+}
+
 impl<B: Linalg> BankOptimizer<B> for AdamW<B> {
     fn name(&self) -> &'static str {
         "adamw"
@@ -125,19 +139,10 @@ impl<B: Linalg> BankOptimizer<B> for AdamW<B> {
         _: FactorsRef<'_, B>,
         egrad: FactorsRef<'_, B>,
     ) -> Result<BankMeasures, DeviceError> {
-        let norm = |views: [MatsRef<'_, B>; 2]| -> Result<f64, DeviceError> {
-            let mut sum = 0.0;
-            for view in views {
-                let mut out = Mats::zeros(b, Dims::scalars(view.dims().batch))?;
-                b.dot(1.0, view, view, 0.0, out.as_mut());
-                sum += out.to_vec(b)?.into_iter().map(lr_linalg::Scalar::to_f64).sum::<f64>();
-            }
-            Ok(sum.sqrt())
-        };
         let (left, right) = (&self.moments[0].0, &self.moments[1].0);
         Ok(BankMeasures {
-            gradient_norm: norm([egrad.left, egrad.right])?,
-            momentum_norm: norm([left.as_ref(), right.as_ref()])?,
+            gradient_norm: euclidean_norm(b, [egrad.left, egrad.right])?,
+            momentum_norm: euclidean_norm(b, [left.as_ref(), right.as_ref()])?,
             ..BankMeasures::default()
         })
     }

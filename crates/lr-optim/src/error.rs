@@ -49,6 +49,43 @@ pub enum OptimError {
         /// Name of the geometry.
         geometry: &'static str,
     },
+    /// A decay of AdamW's moments is not in `[0, 1)`.
+    #[error("{name} = {value} must lie in [0, 1)")]
+    Beta {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A setting that must be positive is not.
+    #[error("{name} = {value} must be positive and finite")]
+    NotPositive {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A setting that may be zero is negative or not finite.
+    #[error("{name} = {value} must be zero or positive, and finite")]
+    Negative {
+        /// Which one.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Muon without a single Newton-Schulz step would not orthogonalize.
+    #[error("Newton-Schulz needs at least one step; five are usual")]
+    NewtonSchulzSteps,
+}
+
+/// `value` is positive and finite.
+pub(crate) fn require_positive(name: &'static str, value: f64) -> Result<(), OptimError> {
+    if value > 0.0 && value.is_finite() { Ok(()) } else { Err(OptimError::NotPositive { name, value }) }
+}
+
+/// `value` is zero or positive, and finite.
+pub(crate) fn require_not_negative(name: &'static str, value: f64) -> Result<(), OptimError> {
+    if value >= 0.0 && value.is_finite() { Ok(()) } else { Err(OptimError::Negative { name, value }) }
 }
 
 /// A saved state that does not fit the optimizer.

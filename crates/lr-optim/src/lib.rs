@@ -1,7 +1,7 @@
 //! Optimizers over banks of low-rank matrices.
 //!
 //! [`RiemannianDescent`] is the paper's schematic step over any geometry of `lr-manifolds`; [`AdamW`] is
-//! the baseline. Both are [`BankOptimizer`]s: they move a bank of factor pairs in place, given the
+//! the baseline, [`Muon`] per head and [`PreconditionedAdamW`] its rivals. All are [`BankOptimizer`]s: they move a bank of factor pairs in place, given the
 //! gradients that backpropagation yields for the factors.
 //!
 //! A bank of sixteen pairs, one step with momentum on the quotient geometry of fixed rank, and its saved state:
@@ -38,6 +38,8 @@ mod adamw;
 mod bank;
 mod descent;
 mod error;
+mod muon;
+mod preconditioned;
 mod registry;
 mod schedule;
 mod state;
@@ -46,6 +48,8 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use bank::{BankMeasures, BankOptimizer, RepairCounts};
 pub use descent::{Averaging, Cadence, DescentConfig, Normalization, RankGuard, RiemannianDescent};
 pub use error::{OptimError, StateError};
+pub use muon::{Muon, MuonConfig, Nesterov};
+pub use preconditioned::{PreconditionedAdamW, PreconditionedAdamWConfig};
 pub use registry::{FixedRankRetraction, Geometry, Retractions, UnknownGeometry};
 pub use schedule::{Decay, Group, Schedule};
 pub use state::StateDict;

@@ -6,7 +6,10 @@ mod counting_allocator;
 use counting_allocator::assert_settles;
 use lr_linalg::{Cpu, Dims, Mats, Scalar};
 use lr_manifolds::{Factors, Grid, NormKind, StiefelRetraction};
-use lr_optim::{AdamW, AdamWConfig, BankOptimizer, DescentConfig, Geometry, Normalization};
+use lr_optim::{
+    AdamW, AdamWConfig, BankOptimizer, DescentConfig, Geometry, Muon, MuonConfig, Normalization,
+    PreconditionedAdamW, PreconditionedAdamWConfig,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 type B = Cpu<f32>;
@@ -48,17 +51,29 @@ fn optimizers(
     all
 }
 
+/// The methods that take grids of any heights and know no geometry.
+fn rivals(b: &B, grid: &Grid, problems: usize) -> Vec<(String, Box<dyn BankOptimizer<B>>)> {
+    let muon = Muon::new(b, MuonConfig::default(), grid.clone(), problems).unwrap();
+    let config = PreconditionedAdamWConfig::default();
+    let preconditioned = PreconditionedAdamW::new(b, config, grid.clone(), problems).unwrap();
+    vec![("muon".to_owned(), Box::new(muon)), ("preconditioned".to_owned(), Box::new(preconditioned))]
+}
+
 #[test]
 fn a_warm_step_allocates_nothing() {
     let (b, grid, problems) = (B::new(), Grid::singleton(40, 33, 8), 6);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| {
         let mut rng = StdRng::seed_from_u64(1);
-        let start = factors(&b, &grid, problems, &mut rng);
-        for (name, mut optimizer) in optimizers(&b, &grid, problems, &start) {
-            let mut x = factors(&b, &grid, problems, &mut rng);
-            let g = factors(&b, &grid, problems, &mut rng);
+        let mut settles = |grid: &Grid, (name, mut optimizer): (String, Box<dyn BankOptimizer<B>>)| {
+            let mut x = factors(&b, grid, problems, &mut rng);
+            let g = factors(&b, grid, problems, &mut rng);
             assert_settles(&name, || optimizer.step(&b, x.as_mut(), g.as_ref(), 1e-3));
+        };
+        let start = Factors::zeros(&b, &grid, problems).unwrap();
+        optimizers(&b, &grid, problems, &start).into_iter().for_each(|named| settles(&grid, named));
+        for grid in [grid, Grid::new(&[24, 16], &[11, 11, 11], 8)] {
+            rivals(&b, &grid, problems).into_iter().for_each(|named| settles(&grid, named));
         }
     });
 }
