@@ -1,8 +1,8 @@
 //! Optimizers over banks of low-rank matrices.
 //!
-//! [`RiemannianDescent`] is the paper's schematic step over any geometry of `lr-manifolds`; [`AdamW`] is
-//! the baseline, [`Muon`] per head and [`PreconditionedAdamW`] its rivals. All are [`BankOptimizer`]s: they move a bank of factor pairs in place, given the
-//! gradients that backpropagation yields for the factors.
+//! [`RiemannianDescent`] is the paper's schematic step over any geometry of `lr-manifolds`; [`AdamW`] is the
+//! baseline, [`Muon`] per head and [`PreconditionedAdamW`] its rivals. All are [`BankOptimizer`]s: they move
+//! a bank of factor pairs in place, given the gradients that backpropagation yields for the factors.
 //!
 //! A bank of sixteen pairs, one step with momentum on the quotient geometry of fixed rank, and its saved state:
 //!
