@@ -6,7 +6,7 @@
 
 use lr_linalg::{AdamWCoefficients, Cpu, Scalar};
 use lr_train::{
-    model::{FinalNorm, ModelShape, Parameters, Transformer},
+    model::{Choices, ModelShape, Parameters, Transformer},
     neural::Neural,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -118,7 +118,7 @@ fn race<B: Neural>(
     steps: usize,
     phases: &Phases,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let mut model = Transformer::new(b, shape, FinalNorm::On)?;
+    let mut model = Transformer::new(b, shape, &Choices::default())?;
     let mut weights = Parameters::random(b, shape, 0)?;
     let mut gradients = Parameters::zeros(b, shape)?;
     let (mut first, mut second) = (Parameters::zeros(b, shape)?, Parameters::zeros(b, shape)?);

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use choices::{
-    DataOrder, Device, FinalNorm, Normalize, OptimizerName, Precision, Preset, Reorthogonalize, Retraction,
-    Schedule, UnknownName,
+    DataOrder, Device, FinalNorm, Normalize, OptimizerName, Position, Precision, Preset, QkNorm,
+    Reorthogonalize, Retraction, Schedule, UnknownName,
 };
 pub use model::{GPT2_VOCABULARY, ModelConfig};
 

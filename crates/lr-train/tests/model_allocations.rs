@@ -6,7 +6,7 @@ mod counting_allocator;
 use counting_allocator::assert_settles;
 use lr_linalg::Cpu;
 use lr_train::{
-    model::{FinalNorm, ModelShape, Parameters, Transformer},
+    model::{Choices, ModelShape, Parameters, Position, QkNorm, Transformer},
     neural::IGNORE,
 };
 
@@ -26,15 +26,18 @@ fn a_warmed_up_pass_allocates_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
     pool.install(|| {
         let b = Cpu::<f32>::new();
-        let mut model = Transformer::new(&b, &shape, FinalNorm::On).expect("host memory");
         let weights = Parameters::random(&b, &shape, 1).expect("host memory");
         let mut gradients = Parameters::zeros(&b, &shape).expect("host memory");
         let tokens: Vec<u32> = (0..shape.tokens() as u32).map(|t| t % 700).collect();
         let mut targets = tokens.clone();
         targets[5] = IGNORE;
-        assert_settles("forward and backward", || {
-            model.forward_backward(&b, &weights, &tokens, &targets, &mut gradients);
-            model.loss(&b, &weights, &tokens, &targets);
-        });
+        let almost_low_rank = Choices { position: Position::Rope, qk_norm: QkNorm::On, ..Choices::default() };
+        for choices in [Choices::default(), almost_low_rank] {
+            let mut model = Transformer::new(&b, &shape, &choices).expect("host memory");
+            assert_settles("forward and backward", || {
+                model.forward_backward(&b, &weights, &tokens, &targets, &mut gradients);
+                model.loss(&b, &weights, &tokens, &targets);
+            });
+        }
     });
 }

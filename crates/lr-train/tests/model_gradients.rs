@@ -1,8 +1,9 @@
 //! The hand-derived backward pass against central finite differences in f64, every element of every tensor.
 
-use lr_linalg::{Backend, Blas, Cpu, Linalg, Mats, Reference};
+use lr_linalg::{Backend, Blas, Cpu, Dims, Epilogue, Linalg, Mats, MatsRef, Reference};
+use lr_manifolds::Factors;
 use lr_train::{
-    model::{FinalNorm, ModelShape, Parameters, Transformer},
+    model::{Choices, FinalNorm, ModelShape, Parameters, Position, QkNorm, Transformer},
     neural::{IGNORE, Neural},
 };
 
@@ -17,6 +18,12 @@ const TINY: ModelShape = ModelShape {
     batch: 2,
     vocabulary: 7,
 };
+
+/// The paper's model.
+const PAPER: Choices = Choices { final_norm: FinalNorm::On, position: Position::None, qk_norm: QkNorm::Off };
+const ROPE: Choices = Choices { position: Position::Rope, ..PAPER };
+const QK_NORM: Choices = Choices { qk_norm: QkNorm::On, ..PAPER };
+const ROPE_AND_QK_NORM: Choices = Choices { position: Position::Rope, ..QK_NORM };
 
 /// Tokens of a fixed pattern that leaves the last one of the vocabulary out, and targets of which some
 /// are ignored.
@@ -55,10 +62,10 @@ fn weights<B: Linalg<Elem = f64>>(b: &B, shape: &ModelShape, seed: u64) -> Param
 
 /// Differences every element and compares relative to the element, or to a thousandth of the largest of its
 /// tensor where that is more, since differences carry rounding of the loss.
-fn check<B: Neural<Elem = f64>>(b: &B, shape: &ModelShape, final_norm: FinalNorm) {
+fn check<B: Neural<Elem = f64>>(b: &B, shape: &ModelShape, choices: &Choices) {
     const STEP: f64 = 2e-5;
     let batch = batch(shape);
-    let mut model = Transformer::new(b, shape, final_norm).expect("host memory");
+    let mut model = Transformer::new(b, shape, choices).expect("host memory");
     let mut weights = weights(b, shape, 3);
     let mut gradients = Parameters::zeros(b, shape).expect("host memory");
     for tensor in gradients.tensors_mut() {
@@ -95,22 +102,89 @@ fn check<B: Neural<Elem = f64>>(b: &B, shape: &ModelShape, final_norm: FinalNorm
 
 #[test]
 fn multi_head_attention_with_final_norm() {
-    check(&Cpu::<f64>::new(), &TINY, FinalNorm::On);
+    check(&Cpu::<f64>::new(), &TINY, &PAPER);
 }
 
 #[test]
 fn multi_head_attention_without_final_norm() {
-    check(&Cpu::<f64>::new(), &TINY, FinalNorm::Off);
+    check(&Cpu::<f64>::new(), &TINY, &Choices { final_norm: FinalNorm::Off, ..PAPER });
 }
 
 #[test]
 fn grouped_query_attention() {
-    check(&Cpu::<f64>::new(), &ModelShape { kv_heads: 2, ..TINY }, FinalNorm::On);
+    check(&Cpu::<f64>::new(), &ModelShape { kv_heads: 2, ..TINY }, &PAPER);
 }
 
 #[test]
 fn multi_query_attention_on_the_reference_backend() {
-    check(&Reference::<f64>::new(), &ModelShape { kv_heads: 1, layers: 1, ..TINY }, FinalNorm::On);
+    check(&Reference::<f64>::new(), &ModelShape { kv_heads: 1, layers: 1, ..TINY }, &PAPER);
+}
+
+#[test]
+fn rotated_queries_and_keys() {
+    check(&Cpu::<f64>::new(), &ModelShape { head_dim: 4, ..TINY }, &ROPE);
+}
+
+#[test]
+fn normalized_queries_and_keys() {
+    check(&Cpu::<f64>::new(), &TINY, &QK_NORM);
+}
+
+#[test]
+fn grouped_query_attention_with_normalized_and_rotated_queries_and_keys() {
+    let shape = ModelShape { kv_heads: 2, head_dim: 4, ..TINY };
+    check(&Cpu::<f64>::new(), &shape, &ROPE_AND_QK_NORM);
+    check(&Reference::<f64>::new(), &ModelShape { kv_heads: 1, layers: 1, ..shape }, &ROPE_AND_QK_NORM);
+}
+
+/// Largest relative distance between `A^T G_A` and `G_B^T B` over the problems of a bank: zero where the loss is
+/// a function of the products `A B^T`, because both are `A^T G_W B`.
+fn inconsistency<B: Linalg<Elem = f64>>(b: &B, x: &Factors<B>, g: &Factors<B>) -> f64 {
+    let product = |left: MatsRef<'_, B>, right: MatsRef<'_, B>| {
+        let dims = Dims::square(left.dims().batch, left.dims().cols);
+        let mut out = Mats::zeros(b, dims).expect("host memory");
+        b.gemm(1.0, left.t(), right.n(), Epilogue::Overwrite, out.as_mut());
+        out.to_vec(b).expect("host memory")
+    };
+    let (from_a, from_b) =
+        (product(x.left.as_ref(), g.left.as_ref()), product(g.right.as_ref(), x.right.as_ref()));
+    let size = from_a.iter().chain(&from_b).fold(0.0f64, |m, v| m.max(v.abs()));
+    from_a.iter().zip(&from_b).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / size
+}
+
+#[test]
+fn only_rotation_and_norm_of_queries_and_keys_make_the_gradients_of_a_pair_inconsistent() {
+    let b = Cpu::<f64>::new();
+    for kv_heads in [4, 1] {
+        let shape = ModelShape { kv_heads, head_dim: 4, ..TINY };
+        let batch = batch(&shape);
+        let weights = weights(&b, &shape, 6);
+        for (choices, consistent) in [(PAPER, true), (ROPE, false), (QK_NORM, false)] {
+            let mut model = Transformer::new(&b, &shape, &choices).expect("host memory");
+            let mut gradients = Parameters::zeros(&b, &shape).expect("host memory");
+            model.forward_backward(&b, &weights, &batch.0, &batch.1, &mut gradients);
+            let defect = inconsistency(&b, &weights.qk, &gradients.qk);
+            assert!(if consistent { defect < 1e-12 } else { defect > 1e-2 }, "{choices:?}: {defect:e}");
+            let defect = inconsistency(&b, &weights.vo, &gradients.vo);
+            assert!(defect < 1e-12, "values and outputs under {choices:?}: {defect:e}");
+        }
+    }
+}
+
+/// Every block of a grid starts with orthonormal columns, not only the stack.
+#[test]
+fn the_maps_of_a_group_start_orthonormal_one_by_one() {
+    let (b, shape) = (Cpu::<f64>::new(), ModelShape { kv_heads: 2, ..TINY });
+    let weights = Parameters::random(&b, &shape, 8).expect("host memory");
+    for side in [&weights.qk.left, &weights.qk.right, &weights.vo.left, &weights.vo.right] {
+        let blocks = side.dims().len() / (shape.d_model * shape.head_dim);
+        let maps = side.as_ref().reshape(Dims::new(blocks, shape.d_model, shape.head_dim));
+        let mut gram = Mats::zeros(&b, Dims::square(blocks, shape.head_dim)).expect("host memory");
+        b.gemm(1.0, maps.t(), maps.n(), Epilogue::Overwrite, gram.as_mut());
+        b.add_diagonal(-1.0, gram.as_mut());
+        let defect = gram.to_vec(&b).expect("host memory").iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        assert!(defect < 1e-13, "{blocks} blocks: {defect:e}");
+    }
 }
 
 /// Chunks of the unembedding and blocks of attention: sizes beyond one block, along random directions.
@@ -118,7 +192,7 @@ fn multi_query_attention_on_the_reference_backend() {
 fn directional_derivatives_across_block_boundaries() {
     let shape = ModelShape { sequence: 130, batch: 5, head_dim: 4, heads: 2, kv_heads: 1, layers: 1, ..TINY };
     let (b, batch) = (Cpu::<f64>::new(), batch(&shape));
-    let mut model = Transformer::new(&b, &shape, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &shape, &PAPER).expect("host memory");
     let mut weights = weights(&b, &shape, 5);
     let mut gradients = Parameters::zeros(&b, &shape).expect("host memory");
     model.forward_backward(&b, &weights, &batch.0, &batch.1, &mut gradients);
@@ -144,7 +218,7 @@ fn directional_derivatives_across_block_boundaries() {
 #[test]
 fn a_batch_without_counted_targets_has_neither_loss_nor_gradient() {
     let b = Cpu::<f64>::new();
-    let mut model = Transformer::new(&b, &TINY, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &TINY, &PAPER).expect("host memory");
     let weights = weights(&b, &TINY, 1);
     let mut gradients = Parameters::zeros(&b, &TINY).expect("host memory");
     let targets = vec![IGNORE; TINY.tokens()];
@@ -159,7 +233,7 @@ fn a_batch_without_counted_targets_has_neither_loss_nor_gradient() {
 #[test]
 fn attention_is_causal() {
     let b = Cpu::<f64>::new();
-    let mut model = Transformer::new(&b, &TINY, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &TINY, &PAPER).expect("host memory");
     let weights = weights(&b, &TINY, 2);
     let (tokens, _) = batch(&TINY);
     let only =
@@ -177,7 +251,7 @@ fn attention_is_causal() {
 #[should_panic(expected = "outside a vocabulary of 7")]
 fn a_token_outside_the_vocabulary_is_refused() {
     let b = Cpu::<f64>::new();
-    let mut model = Transformer::new(&b, &TINY, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &TINY, &PAPER).expect("host memory");
     let weights = weights(&b, &TINY, 2);
     let n = TINY.tokens();
     model.loss(&b, &weights, &vec![7; n], &vec![0; n]);
@@ -188,7 +262,7 @@ fn initial_loss_is_near_that_of_guessing_and_weights_are_as_specified() {
     let shape =
         ModelShape { d_model: 64, head_dim: 16, d_ff: 128, sequence: 32, batch: 4, vocabulary: 500, ..TINY };
     let b = Cpu::<f32>::new();
-    let mut model = Transformer::new(&b, &shape, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &shape, &PAPER).expect("host memory");
     let weights = Parameters::random(&b, &shape, 11).expect("host memory");
     let (tokens, targets) = batch(&shape);
     let loss: f64 = value(&b, &mut model, &weights, &(tokens, targets));
@@ -204,9 +278,8 @@ fn initial_loss_is_near_that_of_guessing_and_weights_are_as_specified() {
             }
             None => {
                 let d = tensor.mats.dims();
-                let mut gram =
-                    Mats::zeros(&b, lr_linalg::Dims::square(d.batch, d.cols)).expect("host memory");
-                b.gemm(1.0, tensor.mats.t(), tensor.mats.n(), lr_linalg::Epilogue::Overwrite, gram.as_mut());
+                let mut gram = Mats::zeros(&b, Dims::square(d.batch, d.cols)).expect("host memory");
+                b.gemm(1.0, tensor.mats.t(), tensor.mats.n(), Epilogue::Overwrite, gram.as_mut());
                 b.add_diagonal(-1.0, gram.as_mut());
                 let defect = gram.to_vec(&b).expect("host memory").iter().fold(0f32, |m, x| m.max(x.abs()));
                 assert!(defect < 1e-5, "{}: orthogonality defect {defect}", tensor.name);

@@ -1,7 +1,9 @@
 //! Neural operations of the CPU backend against the reference backend on odd sizes and hard inputs.
 
 use lr_linalg::{Backend, Cpu, Dims, Mats, Reference, Scalar};
-use lr_train::neural::{Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Real};
+use lr_train::neural::{
+    Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Real, Rotation, rotary_angles,
+};
 
 /// Pseudo-random numbers in `[-size, size]`.
 fn numbers(dims: Dims, size: f64, seed: usize) -> Vec<f64> {
@@ -137,6 +139,60 @@ fn norms_and_activations_match() {
         compare::<f32, 6>(2e-6, |b| rows(b, count, width), |b| rows(b, count, width));
         compare::<f64, 6>(1e-14, |b| rows(b, count, width), |b| rows(b, count, width));
     }
+}
+
+fn rotated<B: Neural>(b: &B, dims: Dims) -> [Vec<f64>; 3] {
+    let angles = rotary_angles(b, dims.rows, dims.cols).expect("host memory");
+    let turned = |rotation| {
+        let mut x = random(b, dims, 2.0, 1);
+        b.rotate(rotation, angles.as_ref(), x.as_mut());
+        x
+    };
+    [&angles, &turned(Rotation::Forward), &turned(Rotation::Inverse)].map(|m| read(b, m))
+}
+
+#[test]
+fn rotations_match() {
+    for (problems, sequence, head_dim) in [(1, 1, 2), (3, 7, 6), (2, 130, 64), (40, 33, 10)] {
+        let dims = Dims::new(problems, sequence, head_dim);
+        compare::<f32, 3>(1e-6, |b| rotated(b, dims), |b| rotated(b, dims));
+        compare::<f64, 3>(1e-14, |b| rotated(b, dims), |b| rotated(b, dims));
+    }
+}
+
+/// Rows of equal queries and keys: after the rotation their product depends on the distance of their positions
+/// and on nothing else, and the inverse brings back the rows.
+#[test]
+fn rotations_are_orthogonal_and_products_depend_on_distance_alone() {
+    let (b, dims) = (Cpu::<f64>::new(), Dims::new(2, 23, 8));
+    let angles = rotary_angles(&b, dims.rows, dims.cols).expect("host memory");
+    let rows: Vec<f64> =
+        [1, 2].iter().flat_map(|&s| numbers(Dims::new(1, 1, 8), 1.0, s).repeat(23)).collect();
+    let mut x = mats(&b, dims, &rows);
+    b.rotate(Rotation::Forward, angles.as_ref(), x.as_mut());
+    let turned = read(&b, &x);
+    let row = |p: usize, i: usize| &turned[(p * 23 + i) * 8..][..8];
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let product = |i, j| dot(row(0, i), row(1, j));
+    for distance in 0..23 {
+        for j in 0..23 - distance {
+            let change = product(j + distance, j) - product(distance, 0);
+            assert!(change.abs() < 1e-13, "distance {distance} at {j}: {change:e}");
+        }
+    }
+    assert!((product(5, 0) - product(0, 0)).abs() > 0.1, "positions make no difference");
+    assert!((product(0, 5) - product(5, 0)).abs() > 0.1, "past and future look alike");
+    for i in 0..23 {
+        assert!((dot(row(0, i), row(0, i)) - dot(row(0, 0), row(0, 0))).abs() < 1e-14, "length of row {i}");
+    }
+    b.rotate(Rotation::Inverse, angles.as_ref(), x.as_mut());
+    assert!(read(&b, &x).iter().zip(&rows).all(|(back, x)| (back - x).abs() < 1e-15));
+}
+
+#[test]
+#[should_panic(expected = "head_dim = 3 is odd")]
+fn an_odd_width_cannot_be_rotated() {
+    let _ = rotary_angles(&Cpu::<f32>::new(), 4, 3);
 }
 
 fn embedding<B: Neural>(b: &B, vocabulary: usize, width: usize) -> [Vec<f64>; 2] {

@@ -3,7 +3,7 @@
 
 use lr_linalg::{Backend, Cpu};
 use lr_train::{
-    model::{FinalNorm, ModelShape, Parameters, Transformer},
+    model::{Choices, ModelShape, Parameters, Position, QkNorm, Transformer},
     neural::IGNORE,
 };
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 fn loss_and_gradients_match_pytorch() {
     let file: Value = serde_json::from_str(include_str!("data/torch_reference.json")).expect("JSON");
     let cases = file["cases"].as_array().expect("cases");
-    assert_eq!(cases.len(), 2);
+    assert_eq!(cases.len(), 4);
     for case in cases {
         compare(case);
     }
@@ -36,8 +36,13 @@ fn compare(case: &Value) {
         batch: size("batch"),
         vocabulary: size("vocabulary"),
     };
+    let choices = Choices {
+        position: if case["position"] == "rope" { Position::Rope } else { Position::None },
+        qk_norm: if case["qk_norm"] == "on" { QkNorm::On } else { QkNorm::Off },
+        ..Choices::default()
+    };
     let b = Cpu::<f64>::new();
-    let mut model = Transformer::new(&b, &shape, FinalNorm::On).expect("host memory");
+    let mut model = Transformer::new(&b, &shape, &choices).expect("host memory");
     let mut weights = Parameters::zeros(&b, &shape).expect("host memory");
     for (k, tensor) in weights.tensors_mut().into_iter().enumerate() {
         let value = |i: usize| 0.5 * (12.9898 * (i + 1) as f64 + 78.233 * (k + 1) as f64).sin();

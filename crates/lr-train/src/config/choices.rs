@@ -197,6 +197,26 @@ named_choice! {
 }
 
 named_choice! {
+    /// How attention knows the positions of its tokens.
+    "model.position", Position {
+        /// Through the causal mask alone, as in the paper.
+        None = "none",
+        /// Rotary embedding of queries and keys; `head_dim` must be even.
+        Rope = "rope",
+    }
+}
+
+named_choice! {
+    /// Whether the rows of queries and keys are normalized before the scores, and before a rotation.
+    "model.qk_norm", QkNorm {
+        /// Not, as in the paper.
+        Off = "off",
+        /// By a root-mean-square norm without parameters.
+        On = "on",
+    }
+}
+
+named_choice! {
     /// Storage of the parameters that forward and backward read.
     "precision", Precision {
         /// f32 everywhere.

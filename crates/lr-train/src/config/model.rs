@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ConfigError, Preset};
+use super::{ConfigError, Position, Preset, QkNorm};
 
 /// Size of the GPT-2 vocabulary, end-of-text token included.
 pub const GPT2_VOCABULARY: usize = 50_257;
 
-/// Dimensions of the model and of one batch.
+/// Dimensions of the model and of one batch, and what happens to queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct ModelConfig {
@@ -31,6 +31,10 @@ pub struct ModelConfig {
     pub batch: usize,
     /// Tokens kept of the GPT-2 vocabulary, the most frequent of the corpus first; 50257 keeps them all.
     pub vocabulary: usize,
+    /// How attention knows positions.
+    pub position: Position,
+    /// Norm of queries and keys.
+    pub qk_norm: QkNorm,
 }
 
 /// What stands for an absent number of key-value heads while a file is read; no file can hold it.
@@ -75,6 +79,8 @@ impl ModelConfig {
                 sequence: 512,
                 batch: 8,
                 vocabulary: GPT2_VOCABULARY,
+                position: Position::None,
+                qk_norm: QkNorm::Off,
             },
             Preset::Small => Self {
                 layers: 2,
@@ -86,6 +92,8 @@ impl ModelConfig {
                 sequence: 128,
                 batch: 8,
                 vocabulary: 8192,
+                position: Position::None,
+                qk_norm: QkNorm::Off,
             },
             Preset::Smoke => Self {
                 layers: 2,
@@ -97,6 +105,8 @@ impl ModelConfig {
                 sequence: 16,
                 batch: 2,
                 vocabulary: 512,
+                position: Position::None,
+                qk_norm: QkNorm::Off,
             },
         }
     }
@@ -144,6 +154,15 @@ impl ModelConfig {
                 format!(
                     "rank r = head_dim = {} exceeds min(m, n) = d_model = {}; lower model.head_dim",
                     self.head_dim, self.d_model
+                ),
+            ));
+        }
+        if self.position == Position::Rope && !self.head_dim.is_multiple_of(2) {
+            return Err(ConfigError::invalid(
+                "model.position",
+                format!(
+                    "rope turns pairs of columns, but model.head_dim = {} is odd; make it even, or use none",
+                    self.head_dim
                 ),
             ));
         }

@@ -5,12 +5,16 @@
 //! gets `x += sum of o_ij D_ij^T`. Backward, from the gradient `g` of the stream: `do_ij = g D_ij`,
 //! `G_D = g^T o_ij`; `dq`, `dk`, `dv` by [`Neural::causal_attention_backward`], where the members of a group
 //! share `dk` and `dv`; `G_A = n^T dq`, `G_B = n^T dk`, `G_C = n^T dv`: exactly the pulled-back gradients of
-//! the pairs; and `dn = sum of dq A^T + dk B^T + dv C^T`.
+//! the pairs; and `dn = sum of dq A^T + dk B^T + dv C^T`. Where queries and keys are normalized or rotated,
+//! `query_key` stands between the projections and the scores, forth and back.
 //!
 //! Activations are `[kv_heads, tokens, head_dim]` a member, so that heads are problems of a batch and the
 //! windows of a head lie one after another: the same memory is `[kv_heads windows, sequence, head_dim]`.
 
-use super::{LayerMut, LayerRef, ModelShape};
+use super::{
+    Choices, LayerMut, LayerRef, ModelShape,
+    query_key::{Projected, QueryKey},
+};
 use crate::neural::{Accumulation, Attended, Neural, ProjectionGradients, Projections};
 use Accumulation::{Add, Overwrite};
 use lr_linalg::{DeviceError, Dims, Epilogue, Mats, MatsMut, MatsRef};
@@ -24,16 +28,18 @@ const ROWS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Attention<B: Neural> {
     sequence: usize,
-    q: Mats<B>,
-    k: Mats<B>,
+    q: Projected<Mats<B>>,
+    k: Projected<Mats<B>>,
     v: Mats<B>,
     o: Mats<B>,
     lse: Mats<B>,
 }
 
-/// Working memory that all attention layers share.
+/// What all attention layers share: what happens to queries and keys, and working memory. On the way forth
+/// `d_o` is spare.
 #[derive(Debug)]
 pub(super) struct AttentionFlow<B: Neural> {
+    query_key: QueryKey<B>,
     dq: Mats<B>,
     dk: Mats<B>,
     dv: Mats<B>,
@@ -42,20 +48,21 @@ pub(super) struct AttentionFlow<B: Neural> {
 }
 
 impl<B: Neural> AttentionFlow<B> {
-    pub(super) fn new(b: &B, shape: &ModelShape) -> Result<Self, DeviceError> {
+    pub(super) fn new(b: &B, shape: &ModelShape, choices: &Choices) -> Result<Self, DeviceError> {
         let heads = || Mats::zeros(b, Dims::new(shape.kv_heads, shape.tokens(), shape.head_dim));
         let scores = b.attention_workspace(shape.kv_heads * shape.batch, shape.sequence)?;
-        Ok(Self { dq: heads()?, dk: heads()?, dv: heads()?, d_o: heads()?, scores })
+        let query_key = QueryKey::new(b, shape, choices)?;
+        Ok(Self { query_key, dq: heads()?, dk: heads()?, dv: heads()?, d_o: heads()?, scores })
     }
 }
 
 impl<B: Neural> Attention<B> {
-    pub(super) fn new(b: &B, shape: &ModelShape) -> Result<Self, DeviceError> {
+    pub(super) fn new(b: &B, shape: &ModelShape, choices: &Choices) -> Result<Self, DeviceError> {
         let activations = |heads| Mats::zeros(b, Dims::new(heads, shape.tokens(), shape.head_dim));
         Ok(Self {
             sequence: shape.sequence,
-            q: activations(shape.heads)?,
-            k: activations(shape.kv_heads)?,
+            q: Projected::new(b, shape, choices, shape.heads)?,
+            k: Projected::new(b, shape, choices, shape.kv_heads)?,
             v: activations(shape.kv_heads)?,
             o: activations(shape.heads)?,
             lse: Mats::zeros(b, Dims::new(shape.heads, shape.tokens(), 1))?,
@@ -64,12 +71,12 @@ impl<B: Neural> Attention<B> {
 
     /// Members of a group: their number in the stacks of `w` and in the activations.
     fn members(&self) -> Range<usize> {
-        0..self.q.dims().batch / self.k.dims().batch
+        0..self.o.dims().batch / self.v.dims().batch
     }
 
     /// Heads of member `i` in the activations.
     fn heads(&self, i: usize) -> Range<usize> {
-        let heads = self.k.dims().batch;
+        let heads = self.v.dims().batch;
         i * heads..(i + 1) * heads
     }
 
@@ -84,25 +91,25 @@ impl<B: Neural> Attention<B> {
     ) {
         let d = n.dims().cols;
         let span = trace_span!("attention_projections").entered();
-        b.gemm(1.0, n.n(), w.k.n(), Epilogue::Overwrite, self.k.as_mut());
+        let AttentionFlow { query_key, d_o: spare, scores, .. } = flow;
+        query_key.project(b, n, w.k, self.k.heads_mut(self.heads(0)), spare.as_mut());
         b.gemm(1.0, n.n(), w.v.n(), Epilogue::Overwrite, self.v.as_mut());
         for i in self.members() {
-            let heads = self.heads(i);
-            let q = self.q.as_mut().problems(heads);
-            b.gemm(1.0, n.n(), w.q.rows(i * d..(i + 1) * d).n(), Epilogue::Overwrite, q);
+            let q = self.q.heads_mut(self.heads(i));
+            query_key.project(b, n, w.q.rows(i * d..(i + 1) * d), q, spare.as_mut());
         }
         drop(span);
         for i in self.members() {
             let (heads, sequence) = (self.heads(i), self.sequence);
             let span = trace_span!("attention").entered();
             let x = Projections {
-                q: windows(self.q.as_ref().problems(heads.clone()), sequence),
-                k: windows(self.k.as_ref(), sequence),
+                q: windows(self.q.heads(heads.clone()).rows, sequence),
+                k: windows(self.k.rows.as_ref(), sequence),
                 v: windows(self.v.as_ref(), sequence),
             };
             let o = windows_mut(self.o.as_mut().problems(heads.clone()), sequence);
             let lse = windows_mut(self.lse.as_mut().problems(heads), sequence);
-            b.causal_attention(x, o, lse, &mut flow.scores);
+            b.causal_attention(x, o, lse, scores);
             drop(span);
         }
         let _span = trace_span!("attention_projections").entered();
@@ -133,8 +140,8 @@ impl<B: Neural> Attention<B> {
             drop(span);
             let span = trace_span!("attention_backward").entered();
             let x = Projections {
-                q: windows(self.q.as_ref().problems(heads.clone()), sequence),
-                k: windows(self.k.as_ref(), sequence),
+                q: windows(self.q.heads(heads.clone()).rows, sequence),
+                k: windows(self.k.rows.as_ref(), sequence),
                 v: windows(self.v.as_ref(), sequence),
             };
             let attended = Attended {
@@ -151,14 +158,17 @@ impl<B: Neural> Attention<B> {
             b.causal_attention_backward(x, attended, d_o, projections, &mut flow.scores);
             drop(span);
             let _span = trace_span!("attention_projections_backward").entered();
-            let dq = flow.dq.as_ref();
+            let q = self.q.heads(self.heads(i));
+            let dq = flow.query_key.backward(b, &q, &mut flow.dq, &mut flow.d_o);
             b.gemm(1.0, n.t(), dq.n(), Epilogue::Overwrite, gradients.q.as_mut().rows(map.clone()));
             sum_heads(b, dq, w.q.rows(map), over, dn.as_mut());
         }
         let _span = trace_span!("attention_projections_backward").entered();
-        b.gemm(1.0, n.t(), flow.dk.as_ref().n(), Epilogue::Overwrite, gradients.k.as_mut());
+        let k = self.k.heads(self.heads(0));
+        let dk = flow.query_key.backward(b, &k, &mut flow.dk, &mut flow.d_o);
+        b.gemm(1.0, n.t(), dk.n(), Epilogue::Overwrite, gradients.k.as_mut());
         b.gemm(1.0, n.t(), flow.dv.as_ref().n(), Epilogue::Overwrite, gradients.v.as_mut());
-        sum_heads(b, flow.dk.as_ref(), w.k, Add, dn.as_mut());
+        sum_heads(b, dk, w.k, Add, dn.as_mut());
         sum_heads(b, flow.dv.as_ref(), w.v, Add, dn);
     }
 }

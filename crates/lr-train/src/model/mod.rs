@@ -1,8 +1,8 @@
 //! The paper's decoder-only transformer with a hand-derived backward pass.
 //!
 //! `x_0 = E[tokens]`; in every layer `x <- x + attention(norm(x))`, `x <- x + mlp(norm(x))`; then
-//! cross-entropy of `norm(x) U^T`. No positional encoding, no biases, norms without parameters, embedding
-//! and unembedding untied. Each layer's backward stands beside its forward, on buffers that live as long
+//! cross-entropy of `norm(x) U^T`. No biases, norms without parameters, embedding and unembedding untied; no
+//! positional encoding and no norm of queries and keys, unless [`Choices`] say otherwise. Each layer's backward stands beside its forward, on buffers that live as long
 //! as the model; gradients are written straight into a second [`Parameters`].
 //!
 //! | file | what it holds |
@@ -10,6 +10,7 @@
 //! | `parameters` | weights, the attention pairs as banks of factors |
 //! | `initialize` | the paper's initial values |
 //! | `embedding`, `norm`, `attention`, `mlp`, `loss` | a layer each |
+//! | `query_key` | norm and rotation of queries and keys before the scores |
 //! | `transformer` | the layers in order, forth and back |
 
 mod attention;
@@ -19,6 +20,7 @@ mod loss;
 mod mlp;
 mod norm;
 mod parameters;
+mod query_key;
 mod transformer;
 
 pub use norm::RMS_EPSILON;
@@ -83,6 +85,18 @@ impl ModelShape {
     }
 }
 
+/// What the model does where the paper leaves a choice, or where users leave the paper. The default is the
+/// paper's model with a final norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Choices {
+    /// Norm before the unembedding.
+    pub final_norm: FinalNorm,
+    /// How attention knows positions.
+    pub position: Position,
+    /// Norm of queries and keys.
+    pub qk_norm: QkNorm,
+}
+
 /// Whether a norm stands between the last layer and the unembedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum FinalNorm {
@@ -91,4 +105,25 @@ pub enum FinalNorm {
     On,
     /// Literally the paper's text, which names the norms before attention and feed-forward only.
     Off,
+}
+
+/// How attention knows the positions of its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Position {
+    /// Through the causal mask alone, as in the paper.
+    #[default]
+    None,
+    /// Rotary embedding (Su et al. 2021) of queries and keys, see [`crate::neural::rotary_angles`].
+    Rope,
+}
+
+/// Whether the rows of queries and keys are normalized before the scores (Henry et al. 2020), by an RMS norm
+/// without parameters over each head, and before a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum QkNorm {
+    /// Scores are those of the projections.
+    #[default]
+    Off,
+    /// Scores are `sqrt(head_dim)` times a cosine.
+    On,
 }

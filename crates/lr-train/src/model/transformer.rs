@@ -4,7 +4,7 @@
 //! layers keep what their backward pass needs.
 
 use super::{
-    FinalNorm, ModelShape, Parameters,
+    Choices, FinalNorm, ModelShape, Parameters,
     attention::{Attention, AttentionFlow},
     embedding,
     loss::{Loss, Targets},
@@ -49,15 +49,15 @@ impl<B: Neural> Transformer<B> {
     /// [`DeviceError`] when the memory cannot be had.
     ///
     /// # Panics
-    /// As [`Parameters::zeros`].
+    /// As [`Parameters::zeros`], and if an odd `head_dim` is to be rotated.
     #[track_caller]
-    pub fn new(b: &B, shape: &ModelShape, final_norm: FinalNorm) -> Result<Self, DeviceError> {
+    pub fn new(b: &B, shape: &ModelShape, choices: &Choices) -> Result<Self, DeviceError> {
         shape.check();
         let stream = |width| Mats::zeros(b, Dims::new(1, shape.tokens(), width));
         let block = || {
             Ok(Block {
                 attention_norm: Norm::new(b, shape)?,
-                attention: Attention::new(b, shape)?,
+                attention: Attention::new(b, shape, choices)?,
                 mlp_norm: Norm::new(b, shape)?,
                 mlp: Mlp::new(b, shape)?,
             })
@@ -68,7 +68,7 @@ impl<B: Neural> Transformer<B> {
             targets: Targets { tokens: b.alloc_tokens(shape.tokens())?, counted: 0 },
             x: stream(shape.d_model)?,
             blocks: (0..shape.layers).map(|_| block()).collect::<Result<_, DeviceError>>()?,
-            final_norm: match final_norm {
+            final_norm: match choices.final_norm {
                 FinalNorm::On => Some(Norm::new(b, shape)?),
                 FinalNorm::Off => None,
             },
@@ -76,7 +76,7 @@ impl<B: Neural> Transformer<B> {
             dx: stream(shape.d_model)?,
             dn: stream(shape.d_model)?,
             dh: stream(shape.d_ff)?,
-            attention_flow: AttentionFlow::new(b, shape)?,
+            attention_flow: AttentionFlow::new(b, shape, choices)?,
         })
     }
 

@@ -4,7 +4,7 @@ mod attention;
 mod exponential;
 mod kernels;
 
-use super::{Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, shapes};
+use super::{Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Rotation, shapes};
 pub use exponential::Real;
 use lr_linalg::{Cpu, DeviceError, Engine, Mats, MatsMut, MatsRef, Threads};
 use rayon::prelude::*;
@@ -109,6 +109,16 @@ impl<T: Real, E: Engine<T>> Neural for Cpu<T, E> {
         shapes::same("squared_relu_backward", h.dims(), d.dims());
         let chunks = h.as_slice().par_chunks(GRAIN).zip(d.into_slice().par_chunks_mut(GRAIN));
         spread(self, 1, chunks, |(h, d)| kernels::squared_relu_backward(h, d));
+    }
+
+    #[track_caller]
+    fn rotate(&self, rotation: Rotation, angles: MatsRef<'_, Self>, x: MatsMut<'_, Self>) {
+        shapes::rotate(angles.dims(), x.dims());
+        let (size, width) = (x.dims().rows * x.dims().cols, x.dims().cols);
+        let problems = x.into_slice().par_chunks_exact_mut(size);
+        spread(self, GRAIN.div_ceil(size), problems, |x| {
+            kernels::rotate(rotation, width, angles.as_slice(), x);
+        });
     }
 
     fn attention_workspace(&self, problems: usize, sequence: usize) -> Result<Vec<Mats<Self>>, DeviceError> {

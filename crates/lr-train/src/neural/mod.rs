@@ -7,10 +7,12 @@
 
 mod cpu;
 mod reference;
+mod rotary;
 mod shapes;
 
 pub use cpu::Real;
 use lr_linalg::{DeviceError, Linalg, Mats, MatsMut, MatsRef};
+pub use rotary::{ROTARY_BASE, Rotation, rotary_angles};
 use std::fmt::Debug;
 
 /// Target of a position that contributes neither loss nor gradient.
@@ -115,6 +117,11 @@ pub trait Neural: Linalg {
     /// Backward of [`Neural::squared_relu`] from its output `h`: `d = 2 sqrt(h) d`, since
     /// `sqrt(h) = max(x, 0)`.
     fn squared_relu_backward(&self, h: MatsRef<'_, Self>, d: MatsMut<'_, Self>);
+
+    /// Turns row `i` of every problem of `x`, `[problems, sequence, head_dim]`, by the angles `theta` of row
+    /// `i` of the table `angles` (see [`rotary_angles`]), in place. Column `c` of the first half is paired with
+    /// column `c + head_dim / 2`: `(a, b)` becomes `(a cos - b sin, b cos + a sin)`.
+    fn rotate(&self, rotation: Rotation, angles: MatsRef<'_, Self>, x: MatsMut<'_, Self>);
 
     /// Working memory for attention at this `sequence` length: one piece for each slice that may run at
     /// the same time, never a whole matrix of scores.

@@ -1,6 +1,6 @@
 //! [`Neural`] on the reference backend: naive loops over host memory in plain f64, the oracle.
 
-use super::{Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, shapes};
+use super::{Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Rotation, shapes};
 use lr_linalg::{DeviceError, Mats, MatsMut, MatsRef, Panel, Reference, Scalar};
 
 impl<T: Scalar> Neural for Reference<T> {
@@ -92,6 +92,26 @@ impl<T: Scalar> Neural for Reference<T> {
         shapes::same("squared_relu_backward", h.dims(), d.dims());
         for (h, d) in h.as_slice().iter().zip(d.into_slice()) {
             *d = T::from_f64(2.0 * h.to_f64().sqrt() * d.to_f64());
+        }
+    }
+
+    #[track_caller]
+    fn rotate(&self, rotation: Rotation, angles: MatsRef<'_, Self>, mut x: MatsMut<'_, Self>) {
+        shapes::rotate(angles.dims(), x.dims());
+        let (angles, half) = (angles.panel(0), x.dims().cols / 2);
+        for p in 0..x.dims().batch {
+            let mut x = x.panel_mut(p);
+            for i in 0..x.rows() {
+                for c in 0..half {
+                    let (a, b) = (at(x.as_panel(), i, c), at(x.as_panel(), i, c + half));
+                    let (cos, sin) = match rotation {
+                        Rotation::Forward => (at(angles, i, c), at(angles, i, c + half)),
+                        Rotation::Inverse => (at(angles, i, c), -at(angles, i, c + half)),
+                    };
+                    x.row_mut(i)[c] = T::from_f64(a * cos - b * sin);
+                    x.row_mut(i)[c + half] = T::from_f64(b * cos + a * sin);
+                }
+            }
         }
     }
 

@@ -30,6 +30,13 @@ pub(super) fn same(what: &str, x: Dims, y: Dims) {
     expect(what, y, x);
 }
 
+/// A table of angles and the rows that it turns.
+#[track_caller]
+pub(super) fn rotate(angles: Dims, x: Dims) {
+    expect("rotate: angles", angles, Dims { batch: 1, ..x });
+    assert!(x.cols.is_multiple_of(2), "rotate: {x:?} has an odd number of columns");
+}
+
 /// Queries, keys, values, outputs and the log-sum-exp of the rows.
 #[track_caller]
 pub(super) fn attention<B: Neural>(x: &Projections<'_, B>, o: Dims, lse: Dims) {

@@ -60,6 +60,23 @@ impl From<&ModelConfig> for ModelShape {
     }
 }
 
+fn choices(config: &ExperimentConfig) -> model::Choices {
+    model::Choices {
+        final_norm: match config.final_norm {
+            config::FinalNorm::On => model::FinalNorm::On,
+            config::FinalNorm::Off => model::FinalNorm::Off,
+        },
+        position: match config.model.position {
+            config::Position::None => model::Position::None,
+            config::Position::Rope => model::Position::Rope,
+        },
+        qk_norm: match config.model.qk_norm {
+            config::QkNorm::Off => model::QkNorm::Off,
+            config::QkNorm::On => model::QkNorm::On,
+        },
+    }
+}
+
 /// What an optimizer's name stands for.
 enum Rule {
     AdamW,
@@ -143,10 +160,6 @@ impl<B: Neural> Trainer<B> {
         seed: u64,
     ) -> Result<Self, OptimError> {
         let shape = ModelShape::from(&config.model);
-        let final_norm = match config.final_norm {
-            config::FinalNorm::On => model::FinalNorm::On,
-            config::FinalNorm::Off => model::FinalNorm::Off,
-        };
         let parameters = Parameters::random(b, &shape, seed)?;
         let schedule = Schedule {
             warm_up: config.warmup_steps as u64,
@@ -174,7 +187,7 @@ impl<B: Neural> Trainer<B> {
             .collect();
         Ok(Self {
             b: b.clone(),
-            transformer: Transformer::new(b, &shape, final_norm)?,
+            transformer: Transformer::new(b, &shape, &choices(config))?,
             rounded: match config.precision {
                 Precision::F32 => None,
                 Precision::Bf16 => Some(Parameters::zeros(b, &shape)?),

@@ -5,7 +5,7 @@
 //! number of lanes, so that a result does not depend on threads.
 
 use super::exponential::Real;
-use crate::neural::Accumulation;
+use crate::neural::{Accumulation, Rotation};
 use lr_linalg::{Panel, PanelMut, Scalar};
 
 /// Partial sums kept apart: enough to hide the latency of the widest vectors.
@@ -141,6 +141,27 @@ pub fn squared_relu_backward<T: Scalar>(h: &[T], d: &mut [T]) {
             for (h, d) in h.iter().zip(d) {
                 let root = h.sqrt();
                 *d *= root + root;
+            }
+        },
+    );
+}
+
+/// Turns the pairs `(c, c + width / 2)` of every row by the cosines and sines in the same row of `angles`.
+pub fn rotate<T: Scalar>(rotation: Rotation, width: usize, angles: &[T], x: &mut [T]) {
+    let sign = match rotation {
+        Rotation::Forward => T::ONE,
+        Rotation::Inverse => -T::ONE,
+    };
+    vectorized(
+        #[inline(always)]
+        || {
+            for (x, angles) in x.chunks_exact_mut(width).zip(angles.chunks_exact(width)) {
+                let (first, second) = x.split_at_mut(width / 2);
+                let (cosines, sines) = angles.split_at(width / 2);
+                for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+                    let sin = sign * sin;
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
             }
         },
     );
