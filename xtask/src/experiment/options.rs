@@ -3,7 +3,9 @@
 
 use clap::Args;
 use lr_train::{
-    config::{Device, ExperimentConfig, Normalize, OptimizerName, Preset, Retraction, Schedule},
+    config::{
+        Device, ExperimentConfig, Normalize, OptimizerName, Position, Preset, QkNorm, Retraction, Schedule,
+    },
     train::experiment::{CONFIG_FILE, Start},
 };
 use std::{error::Error, path::PathBuf};
@@ -81,6 +83,12 @@ struct Options {
     /// Retraction where there is a choice: polar (default) or qr
     #[arg(long)]
     retraction: Option<Retraction>,
+    /// How attention knows positions: none (default, as in the paper) or rope
+    #[arg(long)]
+    position: Option<Position>,
+    /// RMS norm of every query and key before the scores: off (default, as in the paper) or on
+    #[arg(long, value_name = "CHOICE")]
+    qk_norm: Option<QkNorm>,
     /// `crates` (default: the text of this workspace's dependencies), `fineweb`, or a .txt, .jsonl or
     /// .parquet file or a folder of them
     #[arg(long, value_name = "SOURCE")]
@@ -123,6 +131,8 @@ impl Options {
         set(&mut config.normalize, &self.normalize);
         set(&mut config.momentum, &self.momentum);
         set(&mut config.retraction, &self.retraction);
+        set(&mut config.model.position, &self.position);
+        set(&mut config.model.qk_norm, &self.qk_norm);
         set(&mut config.corpus, &self.corpus);
         set(&mut config.out, &self.out);
         set(&mut config.device, &self.device);

@@ -37,6 +37,7 @@ fn defaults_are_the_papers() {
     assert_eq!((config.warmup_steps, config.schedule), (10, Schedule::Constant));
     assert_eq!((config.normalize, config.momentum), (Normalize::Metric, 0.0));
     assert_eq!((config.retraction, config.final_norm), (Retraction::Polar, FinalNorm::On));
+    assert_eq!((config.model.position, config.model.qk_norm), (Position::None, QkNorm::Off));
     for &preset in Preset::ALL {
         ExperimentConfig::preset(preset).validate().unwrap();
         ExperimentConfig::gqa(preset).validate().unwrap();
@@ -127,7 +128,14 @@ fn toml_round_trip_keeps_every_field() {
             out: PathBuf::from("elsewhere"),
             device: Device::CpuOpenblas,
             threads: 2,
-            model: ModelConfig { layers: 1, heads: 6, kv_heads: 2, ..ModelConfig::preset(Preset::Paper) },
+            model: ModelConfig {
+                layers: 1,
+                heads: 6,
+                kv_heads: 2,
+                position: Position::Rope,
+                qk_norm: QkNorm::On,
+                ..ModelConfig::preset(Preset::Paper)
+            },
         };
         let text = config.to_toml().unwrap();
         assert_eq!(ExperimentConfig::from_toml(&text, "x").unwrap(), config, "{text}");
@@ -205,6 +213,8 @@ fn impossible_values_name_the_field_and_the_remedy() {
     assert_says(&refused(|c| c.out = PathBuf::new()), &["out"]);
     assert_says(&refused(|c| c.model.sequence = 1), &["model.sequence", "2"]);
     assert_says(&refused(|c| c.model.heads = 0), &["model.heads"]);
+    let odd = refused(|c| (c.model.head_dim, c.model.position) = (31, Position::Rope));
+    assert_says(&odd, &["model.position", "model.head_dim = 31", "even"]);
     assert_says(&refused(|c| c.model.d_ff = usize::MAX), &["model.d_ff"]);
     assert_says(&refused(|c| c.model.vocabulary = 50_258), &["model.vocabulary", "50257"]);
     assert_says(
