@@ -141,7 +141,7 @@ fn muon_follows_the_loops<B: Linalg<Elem = f64>>(b: &B, grid: &Grid, config: Muo
     let measures = muon.measure(b, x.as_ref(), upload(b, grid, &g).as_ref()).unwrap();
     let norms = [measures.gradient_norm, measures.momentum_norm];
     assert_close("norms", &norms, &[norm(&g), norm(&momenta)], 1e-12);
-    assert_eq!((measures.broken, measures.repairs), (None, 0));
+    assert_eq!((measures.broken, measures.repairs.safeguards), (None, 0));
 }
 
 /// Single pairs, blocks of one height, blocks of several heights, and one with fewer rows than columns.
@@ -258,7 +258,7 @@ fn preconditioned_follows_the_loops<B: Linalg<Elem = f64>>(
     let first = moments.iter().flatten().flat_map(|m| &m[0]).flatten();
     let momentum = first.map(|x| x * x).sum::<f64>().sqrt();
     assert_close("momentum norm", &[measures.momentum_norm], &[momentum], 1e-12);
-    assert_eq!((measures.broken, measures.repairs), (None, 0));
+    assert_eq!((measures.broken, measures.repairs.safeguards), (None, 0));
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn vanishing_gradients_and_factors_make_no_trouble() {
             (0..3).for_each(|_| optimizer.step(&b, x.as_mut(), g.as_ref(), 0.1));
             assert!(values(&b, &x).iter().all(|x| x.is_finite()), "{}", optimizer.name());
             let measures = optimizer.measure(&b, x.as_ref(), g.as_ref()).unwrap();
-            assert_eq!((measures.broken, measures.repairs), (None, 0), "{}", optimizer.name());
+            assert_eq!((measures.broken, measures.repairs.safeguards), (None, 0), "{}", optimizer.name());
         }
     }
 }
@@ -390,7 +390,7 @@ fn a_gram_matrix_that_vanishes_without_damping_is_repaired_and_counted() {
     lr_linalg::Blas::fill(&b, 0.0, x.right.as_mut().problem(1));
     optimizer.step(&b, x.as_mut(), g.as_ref(), 0.1);
     let measures = optimizer.measure(&b, x.as_ref(), g.as_ref()).unwrap();
-    assert_eq!((measures.broken, measures.repairs), (None, 1));
+    assert_eq!((measures.broken, measures.repairs.safeguards), (None, 1));
     let mut dict = StateDict::default();
     optimizer.save(&b, "qk", &mut dict).unwrap();
     let mut again = PreconditionedAdamW::new(&b, config, grid, 2).unwrap();

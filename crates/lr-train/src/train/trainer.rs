@@ -121,6 +121,7 @@ fn descent(config: &ExperimentConfig) -> DescentConfig {
             }
             Reorthogonalize::WhenDefect { tolerance } => Cadence::WhenDefect(tolerance),
         },
+        ..DescentConfig::default()
     }
 }
 
