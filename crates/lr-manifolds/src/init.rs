@@ -1,6 +1,6 @@
 //! Initial points: uniform entries, and their orthogonalization (paper section 6.1).
 
-use crate::FactorsMut;
+use crate::{FactorsMut, Grid};
 use lr_linalg::{Dims, Linalg, MatsMut, Scalar, Scope};
 use rand::Rng;
 
@@ -27,17 +27,30 @@ pub fn orthogonalize<B: Linalg>(b: &B, target: MatsMut<'_, B>, status: MatsMut<'
     });
 }
 
-/// Uniform entries on `[-a, a]`, `a = 1/sqrt(m)` on the left and `1/sqrt(n)` on the right, orthogonalized.
+/// Uniform entries on `[-a, a]`, `a = 1/sqrt(m_i)` in a block of height `m_i`, orthogonalized block by block:
+/// a point of every geometry on `grid`.
+///
+/// # Panics
+/// If a block has fewer rows than the rank.
 pub fn orthogonalized_uniform<B: Linalg>(
     b: &B,
+    grid: &Grid,
     mut x: FactorsMut<'_, B>,
     mut status: MatsMut<'_, B>,
     scope: &Scope<'_, B>,
     rng: &mut impl Rng,
 ) {
-    for mut side in [x.left.as_mut(), x.right.as_mut()] {
-        let a = 1.0 / (side.dims().rows as f64).sqrt();
-        uniform(b, a, side.as_mut(), rng);
-        orthogonalize(b, side, status.as_mut(), scope);
+    for (blocks, mut side) in [(&grid.left, x.left.as_mut()), (&grid.right, x.right.as_mut())] {
+        for rows in blocks.ranges() {
+            let a = 1.0 / (rows.len() as f64).sqrt();
+            let mut block = side.as_mut().rows(rows);
+            scope.nest(|scope| {
+                // Drawn into memory of its own: a block of a stack is not packed.
+                let mut drawn = scope.take(block.dims());
+                uniform(b, a, drawn.as_mut(), rng);
+                b.copy(drawn.as_ref().n(), block.as_mut());
+            });
+            orthogonalize(b, block, status.as_mut(), scope);
+        }
     }
 }

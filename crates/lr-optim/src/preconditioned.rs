@@ -151,7 +151,8 @@ impl<B: Linalg> BankOptimizer<B> for PreconditionedAdamW<B> {
         for (i, slice) in self.slices.iter().enumerate() {
             let broken = slice.breakdown.to_vec(b)?.iter().position(|s| s.to_f64() != 0.0);
             bank.broken = bank.broken.or(broken.map(|p| i * self.problems_per_slice + p));
-            bank.repairs.safeguards += slice.repairs.to_vec(b)?.iter().map(|r| r.to_f64() as u64).sum::<u64>();
+            bank.repairs.safeguards +=
+                slice.repairs.to_vec(b)?.iter().map(|r| r.to_f64() as u64).sum::<u64>();
         }
         Ok(bank)
     }

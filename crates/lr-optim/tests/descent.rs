@@ -2,9 +2,10 @@
 //! cadences, and long runs in f32.
 
 use lr_linalg::{Backend, Cpu, Dims, Mats, Scalar, Scratch};
-use lr_manifolds::{Factors, Grid, NormKind, StiefelRetraction, init};
+use lr_manifolds::{Factors, Grid, NormKind, Schatten, StiefelRetraction, init};
 use lr_optim::{
-    BankOptimizer, Cadence, DescentConfig, Geometry, Normalization, OptimError, StateDict, StateError,
+    BankOptimizer, Cadence, DescentConfig, Geometry, Normalization, OptimError, RankGuard, Retractions,
+    StateDict, StateError,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::num::NonZeroU64;
@@ -40,7 +41,9 @@ fn random_factors<B: Backend>(b: &B, grid: &Grid, problems: usize, rng: &mut Std
 fn start<B: lr_linalg::Linalg>(b: &B, grid: &Grid, problems: usize, rng: &mut StdRng) -> Factors<B> {
     let mut x = Factors::zeros(b, grid, problems).unwrap();
     let mut status = Mats::zeros(b, Dims::scalars(problems)).unwrap();
-    Scratch::new(b).unwrap().scope(|s| init::orthogonalized_uniform(b, x.as_mut(), status.as_mut(), s, rng));
+    Scratch::new(b)
+        .unwrap()
+        .scope(|s| init::orthogonalized_uniform(b, grid, x.as_mut(), status.as_mut(), s, rng));
     assert!(status.to_vec(b).unwrap().iter().all(|s| s.to_f64() == 0.0));
     x
 }
@@ -71,6 +74,28 @@ fn settings_that_make_no_sense_are_refused() {
     let clamp = Normalization::Unit { norm: NormKind::Metric, clamp: 0.0 };
     let error = refuse(Geometry::FixedEmbedded, grid, DescentConfig { normalization: clamp, ..config(0.0) });
     assert_eq!(error, OptimError::Clamp(0.0));
+    let decay = DescentConfig { weight_decay: 0.1, ..config(0.0) };
+    let steepest = DescentConfig { normalization: Normalization::Steepest(Schatten::One), ..config(0.0) };
+    for geometry in Geometry::ALL {
+        let accepts = |config| {
+            geometry.optimizer(&b, Grid::singleton(6, 5, 2), Retractions::default(), config, 2).is_ok()
+        };
+        assert_eq!(accepts(decay), !geometry.is_partial_isometry(), "{geometry}");
+        assert_eq!(accepts(steepest), geometry == Geometry::FixedEmbedded, "{geometry}");
+    }
+    let small = || Grid::singleton(6, 5, 2);
+    for share in [0.0, 1.5, f64::NAN] {
+        let guard = DescentConfig { rank_guard: RankGuard::Limit { share }, ..config(0.0) };
+        let error = refuse(Geometry::FixedQuotient, small(), guard);
+        assert!(matches!(error, OptimError::GuardShare(_)), "{error}");
+    }
+    for tolerance in [-1.0, f64::NAN] {
+        let cadence = DescentConfig { gradient_cadence: Cadence::WhenDefect(tolerance), ..config(0.0) };
+        let error = refuse(Geometry::FixedQuotient, small(), cadence);
+        assert!(matches!(error, OptimError::Tolerance(_)), "{error}");
+    }
+    let error = refuse(Geometry::FixedQuotient, small(), DescentConfig { weight_decay: -1.0, ..config(0.0) });
+    assert_eq!(error, OptimError::WeightDecay(-1.0));
     for geometry in Geometry::ALL {
         let error = refuse(geometry, Grid::singleton(6, 5, 6), config(0.0)).to_string();
         assert!(error.contains("rank r = 6 exceeds") && error.contains("= 5"), "{error}");
@@ -168,24 +193,28 @@ fn states_of_other_settings_are_refused_by_name() {
     assert_eq!(load(config(0.0), 2), Ok(()));
 }
 
-/// Two thousand f32 steps with momentum on drifting random gradients: no breakdown, no repair, and
-/// orthonormal factors stay so.
+/// Two thousand f32 steps with momentum on drifting random gradients, for all ten optimizers: no breakdown,
+/// no repair that nobody asked for, and orthonormal factors stay so.
 #[test]
 fn long_runs_in_f32_keep_their_factors_orthonormal() {
-    let (b, grid) = (Cpu::<f32>::new(), Grid::singleton(24, 20, 8));
-    for geometry in Geometry::ALL {
-        let mut rng = StdRng::seed_from_u64(3);
-        let mut x = start(&b, &grid, 2, &mut rng);
-        let mut o = optimizer(&b, geometry, &grid, config(0.875), 2);
-        let gradients: Vec<_> = (0..16).map(|_| random_factors(&b, &grid, 2, &mut rng)).collect();
-        for step in 0..2000 {
-            o.step(&b, x.as_mut(), gradients[step * step % 16].as_ref(), 2f64.powi(-8));
+    let b = Cpu::<f32>::new();
+    for grid in
+        [Grid::singleton(24, 20, 8), Grid::new(&[12, 12, 12], &[14], 8), Grid::new(&[9, 16], &[12, 8], 8)]
+    {
+        for geometry in Geometry::ALL {
+            let mut rng = StdRng::seed_from_u64(3);
+            let mut x = start(&b, &grid, 2, &mut rng);
+            let mut o = optimizer(&b, geometry, &grid, config(0.875), 2);
+            let gradients: Vec<_> = (0..16).map(|_| random_factors(&b, &grid, 2, &mut rng)).collect();
+            for step in 0..2000 {
+                o.step(&b, x.as_mut(), gradients[step * step % 16].as_ref(), 2f64.powi(-8));
+            }
+            let (m, name) = (o.measure(&b, x.as_ref(), gradients[0].as_ref()).unwrap(), o.name());
+            assert!(m.orthogonality_defect < 1e-5, "{name}: {m:?}");
+            assert!(m.coherence_defect < 1e-5, "{name}: {m:?}");
+            assert_eq!((m.broken, m.repairs.safeguards), (None, 0), "{name}");
+            assert!(values(&b, &x).iter().all(|v| v.is_finite()), "{name}");
         }
-        let m = o.measure(&b, x.as_ref(), gradients[0].as_ref()).unwrap();
-        assert!(m.orthogonality_defect < 1e-5, "{geometry}: {m:?}");
-        assert!(m.coherence_defect < 1e-4 * m.momentum_norm.max(1.0), "{geometry}: {m:?}");
-        assert_eq!((m.broken, m.repairs.safeguards), (None, 0), "{geometry}");
-        assert!(values(&b, &x).iter().all(|v| v.is_finite()), "{geometry}");
     }
 }
 
@@ -202,8 +231,7 @@ fn reorthogonalization_runs_on_its_cadence() {
         gradients.iter().for_each(|g| o.step(&b, x.as_mut(), g.as_ref(), 0.1));
         o.measure(&b, x.as_ref(), gradients[0].as_ref()).unwrap().orthogonality_defect
     };
-    let never = Cadence::EverySteps(NonZeroU64::new(1_000_000).unwrap());
-    let worn = defect_after(never, 200);
+    let worn = defect_after(Cadence::Never, 200);
     let every = defect_after(Cadence::EveryStep, 200);
     assert!(worn > 2.0 * every, "worn {worn:e}, mended every step {every:e}");
     let at_200 = defect_after(Cadence::EverySteps(NonZeroU64::new(200).unwrap()), 200);
