@@ -1,4 +1,4 @@
-//! `cargo xtask experiment mha` as a user meets it: the folder it leaves, Ctrl-C and --resume, and what
+//! `cargo xtask experiment mha` and `gqa` as a user meets them: the folder it leaves, Ctrl-C and --resume, and what
 //! it says of bad input.
 
 use serde_json::Value;
@@ -55,14 +55,22 @@ impl Sandbox {
     }
 
     fn command(&self, out: &str, arguments: &[&str]) -> Command {
+        self.experiment("mha", out, arguments)
+    }
+
+    fn experiment(&self, name: &str, out: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.env("LOWRANK_CACHE", self.path("cache")).args(["experiment", "mha", "--out"]);
+        command.env("LOWRANK_CACHE", self.path("cache")).args(["experiment", name, "--out"]);
         command.arg(self.path(out)).args(arguments);
         command
     }
 
     fn smoke(&self, out: &str, arguments: &[&str]) -> Command {
-        let mut command = self.command(out, &["--preset", "smoke", "--corpus"]);
+        self.smoke_of("mha", out, arguments)
+    }
+
+    fn smoke_of(&self, name: &str, out: &str, arguments: &[&str]) -> Command {
+        let mut command = self.experiment(name, out, &["--preset", "smoke", "--corpus"]);
         command.arg(self.path("corpus")).args(arguments);
         command
     }
@@ -126,6 +134,84 @@ fn the_default_six_runs_leave_a_complete_folder() {
         first.iter().all(|loss| (loss - 512f64.ln()).abs() < 0.3),
         "{first:?} is not near ln(vocabulary)"
     );
+}
+
+#[test]
+fn grouped_query_attention_runs_on_grids_and_says_which_names_fit() {
+    const GRIDS: [&str; 6] = [
+        "adamw",
+        "grid-fixed-embedded",
+        "grid-fixed-quotient",
+        "grid-partial-embedded",
+        "grid-partial-quotient",
+        "grid-partial-canonical",
+    ];
+    let sandbox = Sandbox::new();
+    let almost_low_rank = ["--position", "rope", "--qk-norm", "on", "--momentum", "0.5"];
+    for (out, arguments) in [("plain", &[][..]), ("rotated", &almost_low_rank[..])] {
+        succeed(sandbox.smoke_of("gqa", out, arguments));
+        let summary = summary(&sandbox.path(out));
+        assert_eq!(summary["config"]["model"]["kv_heads"], 1);
+        let runs = summary["runs"].as_array().unwrap();
+        assert_eq!(runs.iter().map(|r| r["optimizer"].as_str().unwrap()).collect::<Vec<_>>(), GRIDS);
+        for run in runs {
+            for field in ["final_train_loss", "final_val_loss"] {
+                assert!(run[field].as_f64().is_some_and(f64::is_finite), "{field} in {run}");
+            }
+            let gradients = run["repairs_by_kind"]["gradients"].as_u64();
+            let repaired = run["optimizer"] != "adamw";
+            assert_eq!(gradients, repaired.then_some(if out == "rotated" { 8 * 4 } else { 0 }), "{run}");
+        }
+    }
+    let output = sandbox.smoke_of("gqa", "wrong", &["--optimizers", "fixed-quotient"]).output().unwrap();
+    let message = stderr(&output);
+    assert!(output.status.code() == Some(1) && message.contains("grid-fixed-quotient"), "{message}");
+    succeed(sandbox.smoke_of("gqa", "pairs", &["--kv-heads", "2", "--optimizers", "muon,fixed-quotient"]));
+}
+
+#[test]
+fn repairs_and_guards_are_set_from_the_command_line_and_measured() {
+    let sandbox = Sandbox::new();
+    succeed(sandbox.smoke(
+        "mended",
+        &[
+            "--optimizers",
+            "fixed-embedded,preconditioned-adamw",
+            "--momentum",
+            "0.5",
+            "--momentum-repair",
+            "reset",
+            "--momentum-repair-cadence",
+            "every-4-steps",
+            "--gradient-repair",
+            "least-squares",
+            "--rank-guard",
+            "report",
+            "--weight-decay",
+            "0.5",
+        ],
+    ));
+    let out = sandbox.path("mended");
+    let config = fs::read_to_string(out.join("config.toml")).unwrap();
+    for line in ["momentum_repair = \"reset\"", "gradient_repair = \"least-squares\"", "weight_decay = 0.5"] {
+        assert!(config.contains(line), "{config}");
+    }
+    let observed: Vec<Value> = timeless_metrics(&out)
+        .into_iter()
+        .filter(|r| r["optimizer"] == "fixed-embedded" && !r["grad_norm"].is_null())
+        .collect();
+    assert_eq!(observed.len(), 4);
+    for record in &observed {
+        assert!(record["consistency_defect"].as_f64().is_some_and(|d| d < 1e-3), "{record}");
+        assert!(record["rank_margin"].as_f64().is_some_and(f64::is_finite), "{record}");
+        assert!(record["repairs"]["gradients"].is_u64(), "{record}");
+    }
+    let run = summary(&out)["runs"][0].clone();
+    // Two layers with two heads: four problems in each of the two banks.
+    assert_eq!(run["repairs_by_kind"]["gradients"], 8 * 8);
+    assert_eq!(run["repairs_by_kind"]["momenta"], 2 * 8);
+    let kinds = run["repairs_by_kind"].as_object().unwrap();
+    assert_eq!(run["repairs"].as_u64().unwrap(), kinds.values().map(|k| k.as_u64().unwrap()).sum::<u64>());
 }
 
 #[test]

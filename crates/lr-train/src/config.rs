@@ -5,6 +5,7 @@
 
 mod choices;
 mod model;
+mod repairs;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use choices::{
-    DataOrder, Device, FinalNorm, Normalize, OptimizerName, Position, Precision, Preset, QkNorm,
-    Reorthogonalize, Retraction, Schedule, UnknownName,
+    Averaging, DataOrder, Device, FinalNorm, FixedRetraction, Normalize, OptimizerName, Position, Precision,
+    Preset, QkNorm, Retraction, Schedule, UnknownName,
 };
 pub use model::{GPT2_VOCABULARY, ModelConfig};
+pub use repairs::{Cadence, GradientRepair, MomentumRepair, RankGuard};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +82,29 @@ pub struct ExperimentConfig {
     pub normalize: Normalize,
     /// The momentum coefficient nu of the geometries, in [0, 1); 0 keeps no momentum.
     pub momentum: f64,
-    /// Retraction, where the geometry has a choice.
+    /// How gradients add up to the geometries' momentum.
+    pub averaging: Averaging,
+    /// Decay of fixed-rank pairs, `W <- W / (1 + lr weight_decay)` after every step; at least 0. Optimizers
+    /// that are no geometries have their own.
+    pub weight_decay: f64,
+    /// Retraction of partial isometries, where the geometry has a choice.
     pub retraction: Retraction,
-    /// When the factors are orthogonalized again.
-    pub reorthogonalize: Reorthogonalize,
+    /// Retraction of fixed rank with the embedded metric.
+    pub fixed_retraction: FixedRetraction,
+    /// When the factors are orthogonalized again; the defect is the Frobenius norm of `U^T U - I`.
+    pub reorthogonalize: Cadence,
+    /// What happens to a momentum that has left the tangent space.
+    pub momentum_repair: MomentumRepair,
+    /// When; the defect is relative to the momentum.
+    pub momentum_repair_cadence: Cadence,
+    /// What happens to gradients of a pair that contradict each other; absent: they are projected where
+    /// attention is low-rank only almost, see [`ExperimentConfig::gradient_repair_in_use`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_repair: Option<GradientRepair>,
+    /// When; the defect is relative to the gradients.
+    pub gradient_repair_cadence: Cadence,
+    /// What happens with steps that may lose the rank.
+    pub rank_guard: RankGuard,
     /// Norm before the unembedding.
     pub final_norm: FinalNorm,
     /// Storage of the parameters.
@@ -142,8 +163,16 @@ impl ExperimentConfig {
             schedule: Schedule::Constant,
             normalize: Normalize::Metric,
             momentum: 0.0,
+            averaging: Averaging::Exponential,
+            weight_decay: 0.0,
             retraction: Retraction::Polar,
-            reorthogonalize: Reorthogonalize::EveryStep,
+            fixed_retraction: FixedRetraction::Svd,
+            reorthogonalize: Cadence::EveryStep,
+            momentum_repair: MomentumRepair::Off,
+            momentum_repair_cadence: Cadence::EveryStep,
+            gradient_repair: None,
+            gradient_repair_cadence: Cadence::EveryStep,
+            rank_guard: RankGuard::Off,
             final_norm: FinalNorm::On,
             precision: Precision::F32,
             corpus: "crates".to_owned(),
@@ -240,6 +269,15 @@ impl ExperimentConfig {
             origin: "being written".to_owned(),
             message: error.to_string(),
         })
+    }
+
+    /// The repair of gradients that a run uses: the one given, or else none where the loss depends on the
+    /// products of the pairs alone, and the projection where rotated or normalized queries and keys make it
+    /// depend on the factors.
+    pub fn gradient_repair_in_use(&self) -> GradientRepair {
+        let low_rank = self.model.position == Position::None && self.model.qk_norm == QkNorm::Off;
+        let default = if low_rank { GradientRepair::Off } else { GradientRepair::Project };
+        self.gradient_repair.unwrap_or(default)
     }
 
     /// Peak learning rate of the attention pairs under `optimizer`.

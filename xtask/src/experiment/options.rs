@@ -4,7 +4,8 @@
 use clap::Args;
 use lr_train::{
     config::{
-        Device, ExperimentConfig, Normalize, OptimizerName, Position, Preset, QkNorm, Retraction, Schedule,
+        Averaging, Cadence, Device, ExperimentConfig, FixedRetraction, GradientRepair, MomentumRepair,
+        Normalize, OptimizerName, Position, Preset, QkNorm, RankGuard, Retraction, Schedule,
     },
     train::experiment::{CONFIG_FILE, Start},
 };
@@ -74,15 +75,46 @@ struct Options {
     /// Learning rate after the ten steps of warm-up: constant (default), cosine or linear
     #[arg(long)]
     schedule: Option<Schedule>,
-    /// What a step is divided by: none, metric (default) or spectral (embedded geometries only)
+    /// What a step is divided by: none, metric (default) or spectral (embedded geometries only); or, with
+    /// fixed-embedded alone, the steepest step in a norm: schatten-1 or schatten-infinity
     #[arg(long)]
     normalize: Option<Normalize>,
     /// Momentum coefficient nu of the geometries, in [0, 1) (default: 0)
     #[arg(long, value_name = "NU")]
     momentum: Option<f64>,
-    /// Retraction where there is a choice: polar (default) or qr
+    /// How gradients add up to the momentum: exponential (default) or heavy-ball
+    #[arg(long)]
+    averaging: Option<Averaging>,
+    /// Decay of fixed-rank pairs towards zero, a rate to be multiplied by --lr-qkvo (default: 0)
+    #[arg(long, value_name = "LAMBDA")]
+    weight_decay: Option<f64>,
+    /// Retraction of partial isometries where there is a choice: polar (default), qr or cayley
     #[arg(long)]
     retraction: Option<Retraction>,
+    /// Retraction of fixed-embedded: svd (default) or orthographic
+    #[arg(long, value_name = "RETRACTION")]
+    fixed_retraction: Option<FixedRetraction>,
+    /// When factors are made orthonormal again: never, every-step (default), every-10-steps or any other
+    /// number, when-defect-1e-5 or any other tolerance
+    #[arg(long, value_name = "CADENCE")]
+    reorthogonalize: Option<Cadence>,
+    /// What happens to a momentum that has left the tangent space: off (default), project or reset
+    #[arg(long, value_name = "REPAIR")]
+    momentum_repair: Option<MomentumRepair>,
+    /// When, as for --reorthogonalize (default: every-step)
+    #[arg(long, value_name = "CADENCE")]
+    momentum_repair_cadence: Option<Cadence>,
+    /// What happens to gradients that contradict each other: off, project or least-squares (default: off;
+    /// project with --position rope or --qk-norm on)
+    #[arg(long, value_name = "REPAIR")]
+    gradient_repair: Option<GradientRepair>,
+    /// When, as for --reorthogonalize (default: every-step)
+    #[arg(long, value_name = "CADENCE")]
+    gradient_repair_cadence: Option<Cadence>,
+    /// Steps that may lose the rank: off (default), report, or the share of the safe length, such as 0.5, that
+    /// they are shortened to
+    #[arg(long, value_name = "GUARD")]
+    rank_guard: Option<RankGuard>,
     /// How attention knows positions: none (default, as in the paper) or rope
     #[arg(long)]
     position: Option<Position>,
@@ -130,16 +162,26 @@ impl Options {
         set(&mut config.schedule, &self.schedule);
         set(&mut config.normalize, &self.normalize);
         set(&mut config.momentum, &self.momentum);
+        set(&mut config.averaging, &self.averaging);
+        set(&mut config.weight_decay, &self.weight_decay);
         set(&mut config.retraction, &self.retraction);
+        set(&mut config.fixed_retraction, &self.fixed_retraction);
+        set(&mut config.reorthogonalize, &self.reorthogonalize);
+        set(&mut config.momentum_repair, &self.momentum_repair);
+        set(&mut config.momentum_repair_cadence, &self.momentum_repair_cadence);
+        config.gradient_repair = self.gradient_repair.or(config.gradient_repair);
+        set(&mut config.gradient_repair_cadence, &self.gradient_repair_cadence);
+        set(&mut config.rank_guard, &self.rank_guard);
         set(&mut config.model.position, &self.position);
         set(&mut config.model.qk_norm, &self.qk_norm);
         set(&mut config.corpus, &self.corpus);
         set(&mut config.out, &self.out);
         set(&mut config.device, &self.device);
         set(&mut config.threads, &self.threads);
-        // Spectral normalization over the default list means: over those that have it.
-        if config.normalize == Normalize::Spectral && self.optimizers.is_none() && self.config.is_none() {
-            config.optimizers.retain(|o| o.supports_spectral_norm());
+        // What only some optimizers have, over the default list, means: over those that have it.
+        if self.optimizers.is_none() && self.config.is_none() {
+            let (normalize, decay) = (config.normalize, config.weight_decay > 0.0);
+            config.optimizers.retain(|o| o.supports(normalize) && (!decay || o.supports_weight_decay()));
         }
         Ok(config)
     }

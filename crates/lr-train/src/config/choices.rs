@@ -55,6 +55,8 @@ macro_rules! named_choice {
     };
 }
 
+pub(crate) use named_choice;
+
 named_choice! {
     /// A set of defaults: model dimensions, steps and cadences.
     "preset", Preset {
@@ -125,6 +127,11 @@ impl OptimizerName {
         !matches!(self, Self::Adamw | Self::Muon | Self::PreconditionedAdamw)
     }
 
+    /// Whether it can meet matrices that it has to mend: the geometries, and the preconditioner's Gram matrices.
+    pub fn counts_repairs(self) -> bool {
+        self.is_geometry() || self == Self::PreconditionedAdamw
+    }
+
     /// Whether it is a geometry of grids, which needs fewer key-value heads than heads.
     pub fn is_grid(self) -> bool {
         Self::GQA[1..].contains(&self)
@@ -139,16 +146,30 @@ impl OptimizerName {
         }
     }
 
-    /// Whether [`Normalize::Spectral`] exists for this optimizer. Only the embedded geometries have a spectral
-    /// norm; what is no geometry normalizes nothing, so that any choice is accepted and ignored.
-    pub fn supports_spectral_norm(self) -> bool {
-        match self {
-            Self::FixedEmbedded
-            | Self::PartialEmbedded
-            | Self::GridFixedEmbedded
-            | Self::GridPartialEmbedded => true,
-            other => !other.is_geometry(),
+    /// Whether the choice exists for this optimizer. Only the embedded geometries have a spectral norm, and
+    /// only fixed rank with the embedded metric has normed descent; what is no geometry normalizes nothing, so
+    /// that any choice is accepted and ignored.
+    pub fn supports(self, normalize: Normalize) -> bool {
+        let fixed = matches!(self, Self::FixedEmbedded | Self::GridFixedEmbedded);
+        let partial = matches!(self, Self::PartialEmbedded | Self::GridPartialEmbedded);
+        match normalize {
+            Normalize::None | Normalize::Metric => true,
+            Normalize::Spectral => fixed || partial || !self.is_geometry(),
+            Normalize::Schatten1 | Normalize::SchattenInfinity => fixed || !self.is_geometry(),
         }
+    }
+
+    /// [`OptimizerName::supports`] spectral normalization.
+    pub fn supports_spectral_norm(self) -> bool {
+        self.supports(Normalize::Spectral)
+    }
+
+    /// Whether [`super::ExperimentConfig::weight_decay`] exists for this optimizer: multiples of a matrix of
+    /// fixed rank have the same rank, those of a partial isometry are none. What is no geometry ignores it.
+    pub fn supports_weight_decay(self) -> bool {
+        use OptimizerName::{FixedEmbedded, FixedQuotient, GridFixedEmbedded, GridFixedQuotient};
+        let fixed = matches!(self, FixedEmbedded | FixedQuotient | GridFixedEmbedded | GridFixedQuotient);
+        fixed || !self.is_geometry()
     }
 }
 
@@ -173,16 +194,44 @@ named_choice! {
         Metric = "metric",
         /// The largest singular value; embedded geometries only.
         Spectral = "spectral",
+        /// Normed descent: the step is the one of length 1 in the nuclear norm that descends fastest, of
+        /// rank 1; fixed rank with the embedded metric only.
+        Schatten1 = "schatten-1",
+        /// Normed descent in the spectral norm: all directions move alike; fixed rank with the embedded metric
+        /// only.
+        SchattenInfinity = "schatten-infinity",
     }
 }
 
 named_choice! {
-    /// The retraction of the geometries that have a choice (quotient and canonical partial isometries).
+    /// How gradients add up to a momentum, without bias correction.
+    "averaging", Averaging {
+        /// `M <- nu M + (1 - nu) G`, as in the paper.
+        Exponential = "exponential",
+        /// `M <- nu M + G`.
+        HeavyBall = "heavy-ball",
+    }
+}
+
+named_choice! {
+    /// The retraction of partial isometries where there is a choice: quotient and canonical, and all grids.
     "retraction", Retraction {
         /// The polar factor; invariant under a change of gauge.
         Polar = "polar",
         /// QR with non-negative diagonal; depends on the gauge.
         Qr = "qr",
+        /// The Cayley transform; invariant under a change of gauge, of second order in the canonical metric.
+        Cayley = "cayley",
+    }
+}
+
+named_choice! {
+    /// The retraction of fixed rank with the embedded metric.
+    "fixed_retraction", FixedRetraction {
+        /// The truncated singular value decomposition, as in the paper.
+        Svd = "svd",
+        /// The orthographic retraction, which takes no decomposition of singular values.
+        Orthographic = "orthographic",
     }
 }
 
@@ -248,23 +297,4 @@ named_choice! {
         /// Any GPU that wgpu drives.
         Wgpu = "wgpu",
     }
-}
-
-/// When the factors' orthogonality is restored. In TOML `"every-step"`, `{ every-k-steps = { k = 10 } }` or
-/// `{ when-defect = { tolerance = 1e-5 } }`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Reorthogonalize {
-    /// After every step.
-    EveryStep,
-    /// After every k-th step.
-    EveryKSteps {
-        /// The period in steps, at least 1.
-        k: usize,
-    },
-    /// When the orthogonality defect passes a tolerance.
-    WhenDefect {
-        /// Largest accepted Frobenius norm of `U^T U - I`, above 0.
-        tolerance: f64,
-    },
 }

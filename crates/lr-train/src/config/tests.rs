@@ -98,11 +98,13 @@ fn toml_round_trip_keeps_every_field() {
         let config = ExperimentConfig::preset(preset);
         assert_eq!(ExperimentConfig::from_toml(&config.to_toml().unwrap(), "x").unwrap(), config);
     }
-    for reorthogonalize in [
-        Reorthogonalize::EveryStep,
-        Reorthogonalize::EveryKSteps { k: 12 },
-        Reorthogonalize::WhenDefect { tolerance: 1e-5 },
-    ] {
+    let cadences = [
+        Cadence::Never,
+        Cadence::EveryStep,
+        Cadence::EveryKSteps { k: 12 },
+        Cadence::WhenDefect { tolerance: 1e-5 },
+    ];
+    for (i, reorthogonalize) in cadences.into_iter().enumerate() {
         let config = ExperimentConfig {
             preset: Preset::Smoke,
             optimizers: vec![OptimizerName::PartialCanonical, OptimizerName::Adamw],
@@ -114,8 +116,16 @@ fn toml_round_trip_keeps_every_field() {
             schedule: Schedule::Cosine,
             normalize: Normalize::None,
             momentum: 0.9,
-            retraction: Retraction::Qr,
+            averaging: Averaging::HeavyBall,
+            weight_decay: 0.25,
+            retraction: Retraction::Cayley,
+            fixed_retraction: FixedRetraction::Orthographic,
             reorthogonalize,
+            momentum_repair: MomentumRepair::Reset,
+            momentum_repair_cadence: cadences[(i + 1) % 4],
+            gradient_repair: Some(GradientRepair::LeastSquares),
+            gradient_repair_cadence: cadences[(i + 2) % 4],
+            rank_guard: [RankGuard::Off, RankGuard::Report, RankGuard::Limit { share: 0.5 }][i % 3],
             final_norm: FinalNorm::Off,
             precision: Precision::Bf16,
             data_order: DataOrder::Windows,
@@ -217,14 +227,82 @@ fn impossible_values_name_the_field_and_the_remedy() {
     assert_says(&odd, &["model.position", "model.head_dim = 31", "even"]);
     assert_says(&refused(|c| c.model.d_ff = usize::MAX), &["model.d_ff"]);
     assert_says(&refused(|c| c.model.vocabulary = 50_258), &["model.vocabulary", "50257"]);
-    assert_says(
-        &refused(|c| c.reorthogonalize = Reorthogonalize::EveryKSteps { k: 0 }),
-        &["reorthogonalize.every-k-steps.k"],
-    );
-    assert_says(
-        &refused(|c| c.reorthogonalize = Reorthogonalize::WhenDefect { tolerance: -1.0 }),
-        &["reorthogonalize.when-defect.tolerance"],
-    );
+}
+
+#[test]
+fn impossible_repairs_name_the_field_and_the_remedy() {
+    let fields: [(&str, fn(&mut ExperimentConfig) -> &mut Cadence); 3] = [
+        ("reorthogonalize", |c| &mut c.reorthogonalize),
+        ("momentum_repair_cadence", |c| &mut c.momentum_repair_cadence),
+        ("gradient_repair_cadence", |c| &mut c.gradient_repair_cadence),
+    ];
+    for (name, field) in fields {
+        let never = refused(|c| *field(c) = Cadence::EveryKSteps { k: 0 });
+        assert_says(&never, &[name, "every-k-steps.k", "at least 1"]);
+        for tolerance in [-1.0, 0.0, f64::NAN] {
+            let message = refused(|c| *field(c) = Cadence::WhenDefect { tolerance });
+            assert_says(&message, &[name, "when-defect.tolerance", "positive"]);
+        }
+    }
+    let forgetful = refused(|c| c.momentum_repair = MomentumRepair::Reset);
+    assert_says(&forgetful, &["momentum_repair_cadence", "when-defect", "project"]);
+    for share in [0.0, 1.5, f64::NAN] {
+        let message = refused(|c| c.rank_guard = RankGuard::Limit { share });
+        assert_says(&message, &["rank_guard.limit.share", "(0, 1]", "0.5"]);
+    }
+    for decay in [-0.1, f64::NAN, f64::INFINITY] {
+        assert_says(&refused(|c| c.weight_decay = decay), &["weight_decay", "at least 0"]);
+    }
+    let isometries = refused(|c| c.weight_decay = 0.1);
+    assert_says(&isometries, &["weight_decay", "partial-embedded", "leave partial-embedded out"]);
+    let normed = refused(|c| c.normalize = Normalize::Schatten1);
+    assert_says(&normed, &["normalize", "normed descent", "fixed-quotient"]);
+}
+
+#[test]
+fn what_only_some_geometries_have_is_accepted_for_those() {
+    use OptimizerName::{Adamw, FixedEmbedded, FixedQuotient, GridFixedEmbedded, GridFixedQuotient};
+    let small = ExperimentConfig::default();
+    let optimizers = vec![Adamw, FixedEmbedded, FixedQuotient];
+    ExperimentConfig { weight_decay: 0.1, optimizers, ..small.clone() }.validate().unwrap();
+    let normalize = Normalize::SchattenInfinity;
+    ExperimentConfig { normalize, optimizers: vec![Adamw, FixedEmbedded], ..small }.validate().unwrap();
+    let grouped = ExperimentConfig::gqa(Preset::Small);
+    let optimizers = vec![GridFixedEmbedded, GridFixedQuotient];
+    ExperimentConfig { weight_decay: 0.1, optimizers, ..grouped.clone() }.validate().unwrap();
+    ExperimentConfig { normalize, optimizers: vec![GridFixedEmbedded], ..grouped }.validate().unwrap();
+}
+
+#[test]
+fn gradients_are_repaired_by_default_where_attention_is_low_rank_only_almost() {
+    let mut config = ExperimentConfig::default();
+    assert_eq!(config.gradient_repair_in_use(), GradientRepair::Off);
+    config.model.position = Position::Rope;
+    assert_eq!(config.gradient_repair_in_use(), GradientRepair::Project);
+    config.gradient_repair = Some(GradientRepair::Off);
+    assert_eq!(config.gradient_repair_in_use(), GradientRepair::Off);
+    let qk_norm = ModelConfig { qk_norm: QkNorm::On, ..ModelConfig::preset(Preset::Small) };
+    let config = ExperimentConfig { model: qk_norm, ..ExperimentConfig::default() };
+    assert_eq!(config.gradient_repair_in_use(), GradientRepair::Project);
+}
+
+#[test]
+fn cadences_and_guards_read_one_word() {
+    for (word, cadence) in [
+        ("never", Cadence::Never),
+        ("every-step", Cadence::EveryStep),
+        ("every-10-steps", Cadence::EveryKSteps { k: 10 }),
+        ("when-defect-1e-5", Cadence::WhenDefect { tolerance: 1e-5 }),
+    ] {
+        assert_eq!(word.parse::<Cadence>().unwrap(), cadence);
+    }
+    for word in ["", "every--steps", "every-x-steps", "when-defect-", "sometimes"] {
+        let message = word.parse::<Cadence>().unwrap_err().to_string();
+        assert_says(&message, &["cadence", word, "every-10-steps, when-defect-1e-5"]);
+    }
+    assert_eq!("report".parse::<RankGuard>().unwrap(), RankGuard::Report);
+    assert_eq!("0.25".parse::<RankGuard>().unwrap(), RankGuard::Limit { share: 0.25 });
+    assert_says(&"half".parse::<RankGuard>().unwrap_err().to_string(), &["rank_guard", "half", "0.5"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What makes a configuration unusable: every range and every combination, each refusal naming the field and
 //! the remedy.
 
-use super::{ConfigError, Device, ExperimentConfig, Normalize, OptimizerName, Reorthogonalize};
+use super::{
+    Cadence, ConfigError, Device, ExperimentConfig, MomentumRepair, Normalize, OptimizerName, RankGuard,
+};
 
 impl ExperimentConfig {
     /// Checks every range and every combination.
@@ -12,6 +14,7 @@ impl ExperimentConfig {
         self.model.validate()?;
         self.validate_runs()?;
         self.validate_rates()?;
+        self.validate_repairs()?;
         self.validate_data()?;
         self.validate_device()
     }
@@ -40,22 +43,64 @@ impl ExperimentConfig {
         }
         at_least_one("steps", self.steps)?;
         self.validate_blocks()?;
-        let without_norm = self.optimizers.iter().find(|name| !name.supports_spectral_norm());
-        if let Some(optimizer) = without_norm.filter(|_| self.normalize == Normalize::Spectral) {
-            return Err(ConfigError::invalid(
+        self.validate_normalize()
+    }
+
+    fn validate_normalize(&self) -> Result<(), ConfigError> {
+        let kind = match self.normalize {
+            Normalize::None | Normalize::Metric => return Ok(()),
+            Normalize::Spectral => "spectral normalization",
+            Normalize::Schatten1 | Normalize::SchattenInfinity => "normed descent",
+        };
+        match self.optimizers.iter().find(|name| !name.supports(self.normalize)) {
+            None => Ok(()),
+            Some(optimizer) => Err(ConfigError::invalid(
                 "normalize",
                 format!(
-                    "spectral normalization does not exist for {optimizer}; use metric or none, or leave \
-                         {optimizer} out of optimizers"
+                    "{kind} does not exist for {optimizer}; use metric or none, or leave {optimizer} out of \
+                     optimizers"
                 ),
+            )),
+        }
+    }
+
+    fn validate_repairs(&self) -> Result<(), ConfigError> {
+        let cadences = [
+            (
+                ["reorthogonalize.every-k-steps.k", "reorthogonalize.when-defect.tolerance"],
+                self.reorthogonalize,
+            ),
+            (
+                ["momentum_repair_cadence.every-k-steps.k", "momentum_repair_cadence.when-defect.tolerance"],
+                self.momentum_repair_cadence,
+            ),
+            (
+                ["gradient_repair_cadence.every-k-steps.k", "gradient_repair_cadence.when-defect.tolerance"],
+                self.gradient_repair_cadence,
+            ),
+        ];
+        for ([period, defect], cadence) in cadences {
+            match cadence {
+                Cadence::Never | Cadence::EveryStep => {}
+                Cadence::EveryKSteps { k } => at_least_one(period, k)?,
+                Cadence::WhenDefect { tolerance } => positive(defect, tolerance)?,
+            }
+        }
+        let every_step =
+            matches!(self.momentum_repair_cadence, Cadence::EveryStep | Cadence::EveryKSteps { k: 1 });
+        if self.momentum_repair == MomentumRepair::Reset && every_step {
+            return Err(ConfigError::invalid(
+                "momentum_repair_cadence",
+                "a reset at every step leaves no momentum; give for example when-defect with tolerance 1e-3, or \
+                 set momentum_repair = \"project\"",
             ));
         }
-        match self.reorthogonalize {
-            Reorthogonalize::EveryStep => Ok(()),
-            Reorthogonalize::EveryKSteps { k } => at_least_one("reorthogonalize.every-k-steps.k", k),
-            Reorthogonalize::WhenDefect { tolerance } => {
-                positive("reorthogonalize.when-defect.tolerance", tolerance)
-            }
+        match self.rank_guard {
+            RankGuard::Limit { share } if !(share > 0.0 && share <= 1.0) => Err(ConfigError::invalid(
+                "rank_guard.limit.share",
+                format!("{share} is not in (0, 1]; give for example 0.5, half of the safe length"),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -92,6 +137,25 @@ impl ExperimentConfig {
             return Err(ConfigError::invalid(
                 "momentum",
                 format!("nu = {} is not in [0, 1); give 0 for none, or for example 0.9", self.momentum),
+            ));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return Err(ConfigError::invalid(
+                "weight_decay",
+                format!(
+                    "{} is no finite number of at least 0; give 0 for none, or for example 0.1",
+                    self.weight_decay
+                ),
+            ));
+        }
+        let without = self.optimizers.iter().find(|name| !name.supports_weight_decay());
+        if let Some(optimizer) = without.filter(|_| self.weight_decay > 0.0) {
+            return Err(ConfigError::invalid(
+                "weight_decay",
+                format!(
+                    "it does not exist for {optimizer}, whose matrices have a fixed length; use 0, or leave \
+                     {optimizer} out of optimizers"
+                ),
             ));
         }
         Ok(())

@@ -48,6 +48,7 @@ fn experiment(optimizers: &[OptimizerName], seeds: &[u64], steps: usize) -> Sour
                 optimizer_ms_median: 0.7 * place as f64,
                 peak_rss_mb: Some(412.5),
                 repairs: (place > 0).then_some(0),
+                repairs_by_kind: (place > 0).then(Default::default),
             });
         }
     }

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::output::{OutputError, write_atomically};
+use super::{
+    output::{OutputError, write_atomically},
+    repairs::Repairs,
+};
 use crate::config::OptimizerName;
 
 /// Name of the file in the output folder.
@@ -66,9 +69,19 @@ pub struct Record {
     /// Largest distance of a factor from orthogonality.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub orthogonality_defect: Option<f64>,
-    /// Largest distance of a momentum from the tangent or horizontal space.
+    /// Largest distance of a momentum from the tangent or horizontal space, relative to the momentum.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub coherence_defect: Option<f64>,
+    /// Largest contradiction between the gradients of a pair, relative to both: 0 where the loss is a function
+    /// of the pairs' products.
+    #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
+    pub consistency_defect: Option<f64>,
+    /// Largest share of the safe step length that a step took; present with a rank guard only.
+    #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
+    pub rank_margin: Option<f64>,
+    /// Repairs counted so far, for optimizers that have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs: Option<Repairs>,
     /// Wall clock of the whole step, milliseconds.
     #[serde(default, with = "measured", skip_serializing_if = "Option::is_none")]
     pub step_ms: Option<f64>,
@@ -90,6 +103,9 @@ impl Record {
             momentum_norm: None,
             orthogonality_defect: None,
             coherence_defect: None,
+            consistency_defect: None,
+            rank_margin: None,
+            repairs: None,
             step_ms: None,
             optimizer_ms: None,
         }
@@ -255,6 +271,22 @@ mod tests {
         let read = read_metrics(&path).unwrap()[0];
         assert!(read.loss.is_nan() && read.grad_norm.unwrap().is_nan());
         assert_eq!(read.lr, None);
+    }
+
+    #[test]
+    fn defects_and_repairs_come_back() {
+        let observed = Record {
+            consistency_defect: Some(0.25),
+            rank_margin: Some(0.5),
+            repairs: Some(Repairs { gradients: 3, momenta: 1, ..Repairs::default() }),
+            ..Record::new(B, 2, Split::Train, 3.5)
+        };
+        let (_folder, path) = file_with(&[observed]);
+        assert_eq!(read_metrics(&path).unwrap(), [observed]);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains(r#""repairs":{"safeguards":0,"reorthogonalizations":0,"momenta":1,"gradients":3"#)
+        );
     }
 
     #[test]

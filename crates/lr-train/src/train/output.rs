@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ExperimentConfig, OptimizerName};
-use crate::train::metrics::{RunId, non_finite};
+use crate::train::{
+    metrics::{RunId, non_finite},
+    repairs::Repairs,
+};
 
 pub use machine::{Machine, peak_rss_mb};
 
@@ -131,9 +134,12 @@ pub struct RunSummary {
     pub optimizer_ms_median: f64,
     /// Peak resident memory of the process so far, MB (10^6 bytes); `null` where the system does not tell.
     pub peak_rss_mb: Option<f64>,
-    /// Numerical repairs that the optimizer counted; absent for optimizers that have none.
+    /// Repairs of all kinds that the optimizer counted; absent for optimizers that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs: Option<u64>,
+    /// The same, kind by kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repairs_by_kind: Option<Repairs>,
 }
 
 impl RunSummary {
@@ -260,6 +266,7 @@ mod tests {
                 optimizer_ms_median: 0.5,
                 peak_rss_mb: None,
                 repairs: None,
+                repairs_by_kind: None,
             }],
             config: ExperimentConfig::default(),
             version: "0.1.0".to_owned(),

@@ -4,6 +4,7 @@ use super::{
     checkpoint::{Checkpoint, History, remove_checkpoint},
     metrics::{MetricsWriter, Record, RunId, Split},
     output::{OutputError, RunSummary, peak_rss_mb},
+    repairs::Repairs,
     trainer::{StepTime, Trainer},
 };
 use crate::{
@@ -127,7 +128,7 @@ struct Run<'a, 'b, B: Neural> {
     around: &'a mut Surroundings<'b>,
     trainer: Trainer<B>,
     history: History,
-    repairs: Option<u64>,
+    repairs: Option<Repairs>,
     last_validation: f64,
 }
 
@@ -151,7 +152,7 @@ pub fn run<B: Neural>(
         trainer.load(&checkpoint.state).map_err(|source| RunError::State { run: id, source })?;
         history = checkpoint.history;
     }
-    let repairs = id.optimizer.is_geometry().then_some(0);
+    let repairs = id.optimizer.counts_repairs().then(Repairs::default);
     let mut run = Run { id, around, trainer, history, repairs, last_validation: f64::NAN };
     run.go(loader)
 }
@@ -235,15 +236,18 @@ impl<B: Neural> Run<'_, '_, B> {
     fn note(&mut self, record: &mut Record, measures: &BankMeasures) {
         record.grad_norm = Some(measures.gradient_norm);
         record.momentum_norm = Some(measures.momentum_norm);
-        if self.repairs.is_some() {
+        if self.id.optimizer.is_geometry() {
             record.orthogonality_defect = Some(measures.orthogonality_defect);
             record.coherence_defect = Some(measures.coherence_defect);
+            record.consistency_defect = Some(measures.consistency_defect);
+            record.rank_margin = measures.rank_margin;
         }
         self.count_repairs(measures);
+        record.repairs = self.repairs;
     }
 
     fn count_repairs(&mut self, measures: &BankMeasures) {
-        self.repairs = self.repairs.map(|_| measures.repairs.safeguards);
+        self.repairs = self.repairs.map(|_| measures.repairs.into());
     }
 
     /// Why the run cannot go on, if it cannot; `split` says which loss is looked at.
@@ -310,7 +314,8 @@ impl<B: Neural> Run<'_, '_, B> {
             step_ms_median: median(&h.step_ms),
             optimizer_ms_median: median(&h.optimizer_ms),
             peak_rss_mb: peak_rss_mb(),
-            repairs: self.repairs,
+            repairs: self.repairs.as_ref().map(Repairs::total),
+            repairs_by_kind: self.repairs,
         }
     }
 }

@@ -4,22 +4,19 @@
 //! gradient straight into the banks; then the QK bank and the VO bank by the low-rank optimizer and
 //! everything else by AdamW.
 
+use super::optimizers::{bank_optimizer, choices, grids};
 use crate::{
-    config::{self, ExperimentConfig, ModelConfig, Normalize, OptimizerName, Precision, Reorthogonalize},
+    config::{self, ExperimentConfig, ModelConfig, OptimizerName, Precision},
     data::TokenBatch,
     model::{self, ModelShape, Parameters, Transformer},
     neural::Neural,
 };
 use lr_linalg::{DeviceError, MatsMut, MatsRef, Scalar};
-use lr_manifolds::{Factors, Grid, NormKind, StiefelRetraction};
 use lr_optim::{
-    AdamW, AdamWConfig, BankMeasures, BankOptimizer, Cadence, Decay, DescentConfig, Geometry, Group,
-    Normalization, OptimError, Schedule, StateDict, StateError,
+    AdamW, AdamWConfig, BankMeasures, BankOptimizer, Decay, Group, OptimError, Schedule, StateDict,
+    StateError,
 };
-use std::{
-    num::NonZeroU64,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// A model with its optimizers, on one backend.
 pub struct Trainer<B: Neural> {
@@ -57,95 +54,6 @@ impl From<&ModelConfig> for ModelShape {
             batch: c.batch,
             vocabulary: c.vocabulary,
         }
-    }
-}
-
-fn choices(config: &ExperimentConfig) -> model::Choices {
-    model::Choices {
-        final_norm: match config.final_norm {
-            config::FinalNorm::On => model::FinalNorm::On,
-            config::FinalNorm::Off => model::FinalNorm::Off,
-        },
-        position: match config.model.position {
-            config::Position::None => model::Position::None,
-            config::Position::Rope => model::Position::Rope,
-        },
-        qk_norm: match config.model.qk_norm {
-            config::QkNorm::Off => model::QkNorm::Off,
-            config::QkNorm::On => model::QkNorm::On,
-        },
-    }
-}
-
-/// What an optimizer's name stands for.
-enum Rule {
-    AdamW,
-    Descent(Geometry),
-    Muon,
-    PreconditionedAdamW,
-}
-
-fn rule(name: OptimizerName) -> Rule {
-    use OptimizerName as Name;
-    match name {
-        Name::Adamw => Rule::AdamW,
-        Name::FixedEmbedded | Name::GridFixedEmbedded => Rule::Descent(Geometry::FixedEmbedded),
-        Name::FixedQuotient | Name::GridFixedQuotient => Rule::Descent(Geometry::FixedQuotient),
-        Name::PartialEmbedded | Name::GridPartialEmbedded => Rule::Descent(Geometry::PartialEmbedded),
-        Name::PartialQuotient | Name::GridPartialQuotient => Rule::Descent(Geometry::PartialQuotient),
-        Name::PartialCanonical | Name::GridPartialCanonical => Rule::Descent(Geometry::PartialCanonical),
-        Name::Muon => Rule::Muon,
-        Name::PreconditionedAdamw => Rule::PreconditionedAdamW,
-    }
-}
-
-/// The grids of the QK and of the VO bank: a key-value head with the `g` query maps above one another on the
-/// left, and with the `g` output maps on the right.
-fn grids(shape: &ModelShape) -> [Grid; 2] {
-    let (one, group) = ([shape.d_model], vec![shape.d_model; shape.group()]);
-    [Grid::new(&group, &one, shape.head_dim), Grid::new(&one, &group, shape.head_dim)]
-}
-
-fn descent(config: &ExperimentConfig) -> DescentConfig {
-    DescentConfig {
-        momentum: config.momentum,
-        normalization: match config.normalize {
-            Normalize::None => Normalization::None,
-            Normalize::Metric => Normalization::by(NormKind::Metric),
-            Normalize::Spectral => Normalization::by(NormKind::Spectral),
-        },
-        reorthogonalize: match config.reorthogonalize {
-            Reorthogonalize::EveryStep => Cadence::EveryStep,
-            Reorthogonalize::EveryKSteps { k } => {
-                NonZeroU64::new(k as u64).map_or(Cadence::EveryStep, Cadence::EverySteps)
-            }
-            Reorthogonalize::WhenDefect { tolerance } => Cadence::WhenDefect(tolerance),
-        },
-        ..DescentConfig::default()
-    }
-}
-
-fn bank_optimizer<B: Neural>(
-    b: &B,
-    config: &ExperimentConfig,
-    optimizer: OptimizerName,
-    grid: Grid,
-    bank: &Factors<B>,
-) -> Result<Box<dyn BankOptimizer<B>>, OptimError> {
-    match rule(optimizer) {
-        Rule::AdamW => Ok(Box::new(AdamW::for_bank(b, AdamWConfig::default(), bank.as_ref())?)),
-        Rule::Descent(geometry) => {
-            let stiefel = match config.retraction {
-                config::Retraction::Polar => StiefelRetraction::Polar,
-                config::Retraction::Qr => StiefelRetraction::Qr,
-            };
-            geometry.optimizer(b, grid, stiefel, descent(config), bank.problems())
-        }
-        Rule::Muon | Rule::PreconditionedAdamW => Err(DeviceError::Unavailable {
-            device: optimizer.as_str(),
-            reason: "it is not built yet; leave it out of optimizers".to_owned(),
-        }
-        .into()),
     }
 }
 

@@ -1,0 +1,156 @@
+//! Settings reach the optimizers: each changes the steps of those it is for, leaves the others alone, and counts
+//! what it repairs.
+
+use lr_linalg::Cpu;
+use lr_optim::BankMeasures;
+use lr_train::{
+    config::{
+        Averaging, Cadence, ExperimentConfig, FixedRetraction, GradientRepair, MomentumRepair, Normalize,
+        OptimizerName::{self, *},
+        Position, Preset, RankGuard, Retraction,
+    },
+    data::{IGNORE, TokenBatch},
+    train::trainer::Trainer,
+};
+
+const STEPS: usize = 6;
+
+fn batch(config: &ExperimentConfig) -> TokenBatch {
+    let (sequence, vocabulary) = (config.model.sequence, config.model.vocabulary as u32);
+    let mut batch = TokenBatch::new(config.model.batch, sequence);
+    for (t, (input, target)) in batch.inputs.iter_mut().zip(&mut batch.targets).enumerate() {
+        *input = (t as u32 * 31) % vocabulary;
+        *target = if (t + 1) % sequence == 0 { IGNORE } else { (t as u32 * 57) % vocabulary };
+    }
+    batch
+}
+
+/// Losses of a few steps in f64, and what is measured then.
+fn train(config: &ExperimentConfig, optimizer: OptimizerName) -> (Vec<f64>, BankMeasures) {
+    let config = ExperimentConfig { optimizers: vec![optimizer], ..config.clone() };
+    config.validate().unwrap();
+    let batch = batch(&config);
+    let mut trainer = Trainer::new(&Cpu::<f64>::new(), &config, optimizer, 1).unwrap();
+    let losses = (0..STEPS).map(|_| trainer.step(&batch).unwrap().0).collect();
+    trainer.differentiate(&batch);
+    (losses, trainer.measure().unwrap())
+}
+
+fn smoke() -> ExperimentConfig {
+    ExperimentConfig {
+        momentum: 0.5,
+        warmup_steps: 0,
+        lr_qkvo: Some(0.1),
+        ..ExperimentConfig::preset(Preset::Smoke)
+    }
+}
+
+/// `change` matters for all of `concerned` and for none of `others`.
+#[track_caller]
+fn assert_concerns(
+    change: impl Fn(&mut ExperimentConfig),
+    concerned: &[OptimizerName],
+    others: &[OptimizerName],
+) {
+    for (names, expected) in [(concerned, true), (others, false)] {
+        for &name in names {
+            let base = if name.is_grid() {
+                ExperimentConfig { optimizers: Vec::new(), ..grouped() }
+            } else {
+                smoke()
+            };
+            let mut changed = base.clone();
+            change(&mut changed);
+            let (losses, measures) = train(&changed, name);
+            assert!(losses.iter().all(|l| l.is_finite()) && measures.broken.is_none(), "{name}: {losses:?}");
+            assert_eq!(losses != train(&base, name).0, expected, "{name}");
+        }
+    }
+}
+
+fn grouped() -> ExperimentConfig {
+    ExperimentConfig { model: ExperimentConfig::gqa(Preset::Smoke).model, ..smoke() }
+}
+
+#[test]
+fn averaging_and_weight_decay() {
+    assert_concerns(
+        |c| (c.averaging, c.normalize) = (Averaging::HeavyBall, Normalize::None),
+        &[FixedEmbedded, FixedQuotient, PartialEmbedded, PartialQuotient, GridPartialCanonical],
+        &[Adamw, Muon, PreconditionedAdamw],
+    );
+    assert_concerns(
+        |c| c.weight_decay = 0.1,
+        &[FixedEmbedded, FixedQuotient, GridFixedEmbedded, GridFixedQuotient],
+        &[Adamw, Muon, PreconditionedAdamw],
+    );
+}
+
+#[test]
+fn normed_descent_and_retractions() {
+    for normalize in [Normalize::Spectral, Normalize::Schatten1, Normalize::SchattenInfinity] {
+        assert_concerns(|c| c.normalize = normalize, &[FixedEmbedded, GridFixedEmbedded], &[Adamw, Muon]);
+    }
+    for retraction in [Retraction::Qr, Retraction::Cayley] {
+        assert_concerns(
+            |c| c.retraction = retraction,
+            &[PartialQuotient, PartialCanonical, GridPartialEmbedded, GridPartialQuotient],
+            &[Adamw, FixedEmbedded, FixedQuotient],
+        );
+    }
+    assert_concerns(
+        |c| c.fixed_retraction = FixedRetraction::Orthographic,
+        &[FixedEmbedded, GridFixedEmbedded],
+        &[Adamw, FixedQuotient, PartialEmbedded, PartialCanonical],
+    );
+}
+
+#[test]
+fn the_rank_guard_reports_and_shortens() {
+    let long = ExperimentConfig { lr_qkvo: Some(2.0), ..smoke() };
+    let guarded = |guard, name| train(&ExperimentConfig { rank_guard: guard, ..long.clone() }, name).1;
+    for name in [FixedEmbedded, FixedQuotient] {
+        assert_eq!(guarded(RankGuard::Off, name).rank_margin, None);
+        let reported = guarded(RankGuard::Report, name);
+        let margin = reported.rank_margin.unwrap();
+        assert!(margin > 0.0 && reported.repairs.shortened_steps == 0, "{name}: {reported:?}");
+        let limited = guarded(RankGuard::Limit { share: margin.min(1.0) / 4.0 }, name);
+        assert!(limited.repairs.shortened_steps > 0, "{name}: {limited:?}");
+    }
+}
+
+#[test]
+fn repairs_are_counted_by_kind_on_their_cadences() {
+    let problems = (2 * smoke().model.layers * smoke().model.kv_heads) as u64;
+    let every_second = Cadence::EveryKSteps { k: 2 };
+    let count = |config: &ExperimentConfig| train(config, PartialQuotient).1.repairs;
+    let base = ExperimentConfig { reorthogonalize: Cadence::Never, ..smoke() };
+    assert_eq!(count(&base), Default::default());
+    let counts = count(&ExperimentConfig { reorthogonalize: every_second, ..base.clone() });
+    assert_eq!(counts.reorthogonalizations, 3 * problems);
+    for repair in [MomentumRepair::Project, MomentumRepair::Reset] {
+        let config = ExperimentConfig {
+            momentum_repair: repair,
+            momentum_repair_cadence: every_second,
+            ..base.clone()
+        };
+        assert_eq!(count(&config).momenta, 3 * problems);
+    }
+    for repair in [GradientRepair::Project, GradientRepair::LeastSquares] {
+        let config = ExperimentConfig { gradient_repair: Some(repair), ..base.clone() };
+        assert_eq!(count(&config).gradients, STEPS as u64 * problems);
+    }
+}
+
+#[test]
+fn rotated_queries_and_keys_contradict_themselves_and_are_repaired_by_default() {
+    let mut rope = smoke();
+    rope.model.position = Position::Rope;
+    for name in [FixedEmbedded, FixedQuotient, PartialEmbedded, PartialQuotient, PartialCanonical] {
+        assert!(train(&smoke(), name).1.consistency_defect < 1e-10, "{name}");
+        let (losses, measures) = train(&rope, name);
+        assert!(measures.consistency_defect > 1e-3, "{name}: {measures:?}");
+        assert!(measures.repairs.gradients > 0 && measures.coherence_defect < 1e-10, "{name}: {measures:?}");
+        assert!(losses[STEPS - 1] < losses[0], "{name}: {losses:?}");
+    }
+}
