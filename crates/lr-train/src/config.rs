@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use choices::named_choice;
 pub use choices::{
     Averaging, DataOrder, Device, FinalNorm, FixedRetraction, Normalize, OptimizerName, Position, Precision,
     Preset, QkNorm, Retraction, Schedule, UnknownName,

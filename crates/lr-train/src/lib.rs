@@ -7,6 +7,7 @@
 //! | [`model`], [`neural`] | the decoder-only transformer with a hand-derived backward pass, on any backend |
 //! | [`train`] | the training step, runs, checkpoints, metrics |
 //! | [`report`] | curves and tables as one HTML page |
+//! | [`protocol`] | the experiments of the paper's section 6, shared between machines |
 //!
 //! [`train::experiment::run`] does everything that `cargo xtask experiment mha` does. A few steps by hand,
 //! on a batch of your own:
@@ -41,5 +42,6 @@ pub mod config;
 pub mod data;
 pub mod model;
 pub mod neural;
+pub mod protocol;
 pub mod report;
 pub mod train;

@@ -1,5 +1,6 @@
 //! The terminal view of a running experiment: one progress bar, one line for every finished run.
 
+use super::sparkline::sparkline;
 use indicatif::{ProgressBar, ProgressStyle};
 use lr_train::{
     config::ExperimentConfig,
@@ -15,7 +16,8 @@ pub struct Display {
     bar: ProgressBar,
     runs: usize,
     done: usize,
-    loss: f64,
+    /// Training losses of the run in progress, as far as this session saw them.
+    losses: Vec<f64>,
     validation: f64,
     step_seconds: f64,
 }
@@ -23,8 +25,8 @@ pub struct Display {
 impl Display {
     pub fn new(config: &ExperimentConfig) -> Self {
         let runs = config.optimizers.len() * config.seeds.len();
-        let (loss, validation, step_seconds) = (f64::NAN, f64::NAN, f64::NAN);
-        Self { bar: ProgressBar::new(0), runs, done: 0, loss, validation, step_seconds }
+        let (validation, step_seconds) = (f64::NAN, f64::NAN);
+        Self { bar: ProgressBar::new(0), runs, done: 0, losses: Vec::new(), validation, step_seconds }
     }
 
     /// Takes the progress bar away; the lines stay.
@@ -74,7 +76,8 @@ impl Display {
     fn show_event(&mut self, event: Event) {
         match event {
             Event::Started { run, from, steps } => {
-                self.step_seconds = f64::NAN;
+                (self.step_seconds, self.validation) = (f64::NAN, f64::NAN);
+                self.losses.clear();
                 self.style("[{prefix}] {bar:24} {pos}/{len} {msg} ({eta} left)");
                 self.bar.set_prefix(format!("{}/{} {run}", self.done + 1, self.runs));
                 self.bar.set_length(steps as u64);
@@ -89,10 +92,10 @@ impl Display {
                     0.9 * self.step_seconds + 0.1 * seconds
                 };
                 self.step_seconds = smooth;
-                self.loss = loss;
+                self.losses.push(loss);
                 self.bar.set_message(format!(
-                    "loss {:.3} validation {:.3} {:.0} tokens/s",
-                    self.loss,
+                    "{} loss {loss:.3} validation {:.3} {:.0} tokens/s",
+                    sparkline(&self.losses, 16),
                     self.validation,
                     tokens as f64 / smooth
                 ));

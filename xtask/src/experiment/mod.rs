@@ -1,7 +1,10 @@
-//! `cargo xtask experiment mha` and `gqa`: train the transformer with every optimizer and write the report.
+//! `cargo xtask experiment mha` and `gqa`: train the transformer with every optimizer and write the report;
+//! `paper`: the paper's protocol.
 
 mod display;
 mod options;
+mod paper;
+mod sparkline;
 
 use clap::Subcommand;
 use display::Display;
@@ -10,6 +13,7 @@ use lr_train::{
     train::experiment::{self, Completion, Start},
 };
 use options::{GqaOptions, MhaOptions};
+use paper::PaperOptions;
 use std::{
     error::Error,
     process::ExitCode,
@@ -37,6 +41,12 @@ pub enum Experiment {
     /// a grid geometry (grid-fixed-embedded and so on). Without options: one key-value head for all heads
     /// (--kv-heads 1, multi-query attention), into runs/gqa.
     Gqa(Box<GqaOptions>),
+    /// The protocol of the paper's section 6, one part at a time: tuned rates, normalization, momentum, long runs
+    ///
+    /// A part is a list of small runs, each of which leaves one file in the output folder. Finished ones are
+    /// kept, Ctrl-C loses nothing, and --shard deals them to several machines whose files can be copied into one
+    /// folder. Every session ends with report.html and report.md in the part's folder and index.html above it.
+    Paper(Box<PaperOptions>),
 }
 
 /// Runs the experiment; errors go to standard error with exit status 1, Ctrl-C ends with 130.
@@ -48,6 +58,7 @@ pub fn run(experiment: &Experiment) -> ExitCode {
         Experiment::Gqa(options) => {
             options.resolve().and_then(|(config, start)| train("gqa", &config, start))
         }
+        Experiment::Paper(options) => paper::run(options),
     };
     match done {
         Ok(code) => code,
@@ -60,14 +71,7 @@ pub fn run(experiment: &Experiment) -> ExitCode {
 
 /// Runs the experiment `name`, as it is called on the command line.
 fn train(name: &str, config: &ExperimentConfig, start: Start) -> Result<ExitCode, Box<dyn Error>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        // The first asks for a checkpoint, the second does not wait for it.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })?;
+    let stop = stop_flag()?;
     let mut display = Display::new(config);
     let outcome = experiment::run(config, start, &stop, &mut |notice| display.show(notice))?;
     display.finish();
@@ -83,4 +87,17 @@ fn train(name: &str, config: &ExperimentConfig, start: Start) -> Result<ExitCode
         eprintln!("error: {reason}");
     }
     Ok(if outcome.diverged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A flag that Ctrl-C raises.
+fn stop_flag() -> Result<Arc<AtomicBool>, ctrlc::Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        // The first asks for a checkpoint, the second does not wait for it.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })?;
+    Ok(stop)
 }

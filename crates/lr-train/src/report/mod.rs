@@ -16,12 +16,16 @@ mod html;
 mod palette;
 mod plot;
 mod series;
+mod spread;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+pub use html::shell_word;
+pub(crate) use spread::Spread;
 
 use crate::train::metrics::{METRICS_FILE, Record, RunId, read_metrics};
 use crate::train::output::{CorpusSummary, OutputError, Summary, write_atomically};

@@ -5,9 +5,9 @@
 //! nothing: a run is a function of the configuration, its optimizer and its seed.
 
 use super::{
-    folder::{self, Past},
-    metrics::{METRICS_FILE, MetricsWriter, RunId},
-    output::{self, Machine, OutputError, Summary, create_folder, write_atomically},
+    folder,
+    metrics::RunId,
+    output::{self, Machine, OutputError, Summary},
     run::{self, Ending, Event, RunError, Surroundings},
 };
 use crate::{
@@ -132,19 +132,50 @@ pub fn run(
     watch: &mut (dyn FnMut(Notice) + Send),
 ) -> Result<Outcome, ExperimentError> {
     config.validate()?;
-    let threads = config.threads;
+    on_device(config, config.threads, Whole { config, start, stop, watch })?
+}
+
+/// Work that runs on whichever backend a configuration names.
+pub(crate) trait OnDevice {
+    /// What it gives.
+    type Output: Send;
+    /// Does the work.
+    fn run<B: Neural>(self, b: &B) -> Self::Output;
+}
+
+/// Does `job` on the device of a validated configuration, on `threads` worker threads of its own; 0 takes every
+/// core.
+pub(crate) fn on_device<J: OnDevice + Send>(
+    config: &ExperimentConfig,
+    threads: usize,
+    job: J,
+) -> Result<J::Output, ExperimentError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .map_err(|e| ExperimentError::Threads { threads, message: e.to_string() })?;
-    pool.install(|| match config.device {
+    Ok(pool.install(|| match config.device {
         #[cfg(feature = "openblas")]
-        crate::config::Device::CpuOpenblas => {
-            on(&Cpu::<f32, lr_linalg::OpenBlas>::new(), config, start, stop, watch)
-        }
+        crate::config::Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
         // Validation has refused every device that is not built in.
-        _ => on(&Cpu::<f32>::new(), config, start, stop, watch),
-    })
+        _ => job.run(&Cpu::<f32>::new()),
+    }))
+}
+
+/// All runs of an experiment.
+struct Whole<'a> {
+    config: &'a ExperimentConfig,
+    start: Start,
+    stop: &'a AtomicBool,
+    watch: &'a mut (dyn FnMut(Notice) + Send),
+}
+
+impl OnDevice for Whole<'_> {
+    type Output = Result<Outcome, ExperimentError>;
+
+    fn run<B: Neural>(self, b: &B) -> Self::Output {
+        on(b, self.config, self.start, self.stop, self.watch)
+    }
 }
 
 fn on<B: Neural>(
@@ -156,34 +187,23 @@ fn on<B: Neural>(
 ) -> Result<Outcome, ExperimentError> {
     let out = config.out.as_path();
     let start = if folder::holds_experiment(out) { start } else { Start::Fresh };
-    let corpus = load_corpus(config, watch)?;
+    let corpus = load_corpus(config, &mut |progress| watch(Notice::Tokenizing(progress)))?;
     // Every loader is made before the first run: a corpus that is too short should fail at once.
     let mut loaders = Vec::new();
     for seed in &config.seeds {
-        let loader = Loader::new(corpus.shard.clone(), &loader_config(config, *seed))
-            .map_err(|source| ExperimentError::Batches { corpus: corpus.source.clone(), source })?;
-        loaders.push((*seed, loader));
+        loaders.push((*seed, load_batches(config, &corpus, *seed)?));
     }
     if start == Start::Fresh
         && let Some(aside) = folder::move_aside(out)?
     {
         watch(Notice::MovedAside(aside));
     }
-    create_folder(out)?;
     let runs: Vec<RunId> = config
         .seeds
         .iter()
         .flat_map(|&seed| config.optimizers.iter().map(move |&optimizer| RunId { optimizer, seed }))
         .collect();
-    let mut past = match start {
-        Start::Fresh => Past::nothing(),
-        Start::Resume => Past::read(config, &runs)?,
-    };
-    let mut metrics = match start {
-        Start::Fresh => MetricsWriter::create(&out.join(METRICS_FILE))?,
-        Start::Resume => MetricsWriter::resume(&out.join(METRICS_FILE), &past.progress())?,
-    };
-    write_atomically(&out.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+    let (mut past, mut metrics) = folder::open(config, &runs, start)?;
     if let Some((_, loader)) = loaders.first() {
         let described = describe(config, &corpus, loader);
         described.write(out)?;
@@ -225,8 +245,13 @@ fn on<B: Neural>(
     Ok(Outcome { summary, diverged, completion: Completion::Complete })
 }
 
-fn loader_config(config: &ExperimentConfig, seed: u64) -> LoaderConfig {
-    LoaderConfig {
+/// The batches of `seed`, of a corpus that [`load_corpus`] has loaded.
+pub(crate) fn load_batches(
+    config: &ExperimentConfig,
+    corpus: &data::Corpus,
+    seed: u64,
+) -> Result<Loader, ExperimentError> {
+    let loader_config = LoaderConfig {
         sequence: config.model.sequence,
         batch: config.model.batch,
         seed,
@@ -239,12 +264,15 @@ fn loader_config(config: &ExperimentConfig, seed: u64) -> LoaderConfig {
             GPT2_VOCABULARY => VocabularyLimit::Full,
             size => VocabularyLimit::MostFrequent(size),
         },
-    }
+    };
+    Loader::new(corpus.shard.clone(), &loader_config)
+        .map_err(|source| ExperimentError::Batches { corpus: corpus.source.clone(), source })
 }
 
-fn load_corpus(
+/// The tokens of the configuration's corpus, made where the cache does not have them.
+pub(crate) fn load_corpus(
     config: &ExperimentConfig,
-    watch: &mut (dyn FnMut(Notice) + Send),
+    watch: &mut (dyn FnMut(data::Progress) + Send),
 ) -> Result<data::Corpus, ExperimentError> {
     let source: CorpusSource =
         config.corpus.parse().unwrap_or_else(|never: std::convert::Infallible| match never {});
@@ -252,13 +280,18 @@ fn load_corpus(
     let watch = std::sync::Mutex::new(watch);
     let progress = |p| {
         if let Ok(mut watch) = watch.lock() {
-            watch(Notice::Tokenizing(p));
+            watch(p);
         }
     };
     Ok(data::load_corpus(&options, &progress)?)
 }
 
-fn describe(config: &ExperimentConfig, corpus: &data::Corpus, loader: &Loader) -> output::CorpusSummary {
+/// What a report says about the corpus behind `loader`.
+pub(crate) fn describe(
+    config: &ExperimentConfig,
+    corpus: &data::Corpus,
+    loader: &Loader,
+) -> output::CorpusSummary {
     let corpus = corpus.summary();
     let tokens = |batches: &data::Batches| (batches.windows() * config.model.sequence) as u64;
     output::CorpusSummary {

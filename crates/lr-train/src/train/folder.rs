@@ -1,11 +1,11 @@
-//! What an output folder already holds: the finished runs and checkpoints that `--resume` goes on from, or
-//! an older experiment that must not be overwritten.
+//! Opening an output folder: what it already holds (the finished runs and checkpoints that `--resume` goes on
+//! from, or an older experiment that must not be overwritten), and the files that runs then write.
 
 use super::{
     checkpoint::Checkpoint,
-    experiment::{CONFIG_FILE, ExperimentError},
-    metrics::{METRICS_FILE, RunId},
-    output::{OutputError, RunSummary, Summary},
+    experiment::{CONFIG_FILE, ExperimentError, Start},
+    metrics::{METRICS_FILE, MetricsWriter, RunId},
+    output::{OutputError, RunSummary, Summary, create_folder, write_atomically},
 };
 use crate::config::{ConfigError, ExperimentConfig};
 use lr_linalg::Scalar;
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// What an earlier session of the same experiment left.
-pub(super) struct Past<T> {
+pub(crate) struct Past<T> {
     /// Runs that came to their end.
     pub finished: Vec<RunSummary>,
     steps: usize,
@@ -63,8 +63,32 @@ impl<T: Scalar> Past<T> {
     }
 }
 
+/// Makes the folder `config.out` ready for `runs`: its configuration written, and the metrics file cut back to
+/// what `start` keeps.
+///
+/// # Errors
+/// [`ExperimentError`] naming the file or the setting at fault.
+pub(crate) fn open<T: Scalar>(
+    config: &ExperimentConfig,
+    runs: &[RunId],
+    start: Start,
+) -> Result<(Past<T>, MetricsWriter), ExperimentError> {
+    let out = config.out.as_path();
+    create_folder(out)?;
+    let past = match start {
+        Start::Fresh => Past::nothing(),
+        Start::Resume => Past::read(config, runs)?,
+    };
+    let metrics = match start {
+        Start::Fresh => MetricsWriter::create(&out.join(METRICS_FILE))?,
+        Start::Resume => MetricsWriter::resume(&out.join(METRICS_FILE), &past.progress())?,
+    };
+    write_atomically(&out.join(CONFIG_FILE), config.to_toml()?.as_bytes())?;
+    Ok((past, metrics))
+}
+
 /// Whether there is an experiment that could be resumed.
-pub(super) fn holds_experiment(out: &Path) -> bool {
+pub(crate) fn holds_experiment(out: &Path) -> bool {
     [CONFIG_FILE, METRICS_FILE].iter().all(|file| out.join(file).exists())
 }
 
@@ -88,8 +112,9 @@ pub(super) fn move_aside(out: &Path) -> Result<Option<PathBuf>, OutputError> {
     Err(OutputError::io("move aside", out, full))
 }
 
-/// The first key on which two configurations differ, other than where and on how many threads to run.
-fn first_difference(
+/// The first key on which two configurations differ (with the value of each), other than where and on how many
+/// threads to run.
+pub(crate) fn first_difference(
     stored: &ExperimentConfig,
     given: &ExperimentConfig,
 ) -> Result<Option<(String, String, String)>, ConfigError> {
@@ -105,8 +130,20 @@ fn first_difference(
     for key in keys.filter(|k| !["out", "threads"].contains(&k.as_str())) {
         let (old, new) = (stored.get(key).unwrap_or(&absent), given.get(key).unwrap_or(&absent));
         if old != new {
-            return Ok(Some((key.clone(), old.to_string(), new.to_string())));
+            return Ok(Some(innermost(key, old, new)));
         }
     }
     Ok(None)
+}
+
+/// Descends into tables: `model.layers` rather than two whole models.
+fn innermost(key: &str, old: &toml::Value, new: &toml::Value) -> (String, String, String) {
+    if let (toml::Value::Table(old), toml::Value::Table(new)) = (old, new) {
+        for (inner, old) in old {
+            if let Some(new) = new.get(inner).filter(|new| *new != old) {
+                return innermost(&format!("{key}.{inner}"), old, new);
+            }
+        }
+    }
+    (key.to_owned(), old.to_string(), new.to_string())
 }

@@ -12,7 +12,7 @@
 
 pub mod checkpoint;
 pub mod experiment;
-mod folder;
+pub(crate) mod folder;
 pub mod metrics;
 mod optimizers;
 pub mod output;

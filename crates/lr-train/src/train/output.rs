@@ -230,7 +230,11 @@ impl CorpusSummary {
     }
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
+/// Writes a value as JSON, atomically.
+///
+/// # Errors
+/// [`OutputError::Io`] naming the file.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|error| OutputError::io("write", path, io::Error::other(error)))?;
     bytes.push(b'\n');
