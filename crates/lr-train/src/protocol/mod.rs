@@ -13,11 +13,12 @@
 //! | `cost` | how long that will take |
 //! | `statistics` | scores, sigma, spikes |
 //! | `results` | all files of a part: read, checked against one another, grouped, compared |
-//! | `tables`, `figures`, `page` | what is made of them |
+//! | `tables`, `markup`, `figures`, `page` | what is made of them |
 
 mod cell;
 pub mod cost;
 mod figures;
+mod markup;
 mod page;
 pub mod plan;
 mod result;
@@ -26,12 +27,10 @@ pub mod session;
 mod settings;
 mod statistics;
 mod tables;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 pub use cell::{Attention, Cell, Part};
-pub use page::{INDEX_FILE, MARKDOWN_FILE, holds_protocol, write_pages};
+pub use page::{INDEX_FILE, MARKDOWN_FILE, holds_protocol, write_merged, write_pages};
 pub use plan::Shard;
 pub use result::{CELL_FOLDER, CellResult, Ending};
 pub use results::Results;

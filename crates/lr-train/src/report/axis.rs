@@ -6,6 +6,8 @@ pub enum Scale {
     Linear,
     /// Base ten; values at or below zero have no place.
     Log,
+    /// Base two, for learning rates; values at or below zero have no place.
+    PowersOfTwo,
 }
 
 /// An axis with its range in data units.
@@ -15,6 +17,8 @@ pub struct Axis {
     pub scale: Scale,
     pub low: f64,
     pub high: f64,
+    /// Names at 0, 1, 2 and so on, for an axis of choices; empty for an axis of numbers.
+    names: Vec<String>,
 }
 
 impl Axis {
@@ -24,8 +28,14 @@ impl Axis {
             _ if high > low => (low, high),
             Scale::Linear => (low - 0.5, low + 0.5),
             Scale::Log => (low / 10.0, low * 10.0),
+            Scale::PowersOfTwo => (low / 2.0, low * 2.0),
         };
-        Self { label: label.into(), scale, low, high }
+        Self { label: label.into(), scale, low, high, names: Vec::new() }
+    }
+
+    /// An axis of choices, the first of them at 0, the next at 1, with half a step of margin.
+    pub fn choices(label: impl Into<String>, names: Vec<String>) -> Self {
+        Self { low: -0.5, high: names.len() as f64 - 0.5, label: label.into(), scale: Scale::Linear, names }
     }
 
     /// The position of a value on the scale: itself or its decimal logarithm.
@@ -33,6 +43,7 @@ impl Axis {
         match self.scale {
             Scale::Linear => value,
             Scale::Log => value.max(f64::MIN_POSITIVE).log10(),
+            Scale::PowersOfTwo => value.max(f64::MIN_POSITIVE).log2(),
         }
     }
 
@@ -43,9 +54,13 @@ impl Axis {
 
     /// Round values inside the range, each with its label.
     pub fn ticks(&self) -> Vec<(f64, String)> {
+        if !self.names.is_empty() {
+            return self.names.iter().enumerate().map(|(place, name)| (place as f64, name.clone())).collect();
+        }
         match self.scale {
             Scale::Linear => linear_ticks(self.low, self.high),
             Scale::Log => log_ticks(self.low, self.high),
+            Scale::PowersOfTwo => power_ticks(self.low, self.high),
         }
     }
 }
@@ -79,6 +94,17 @@ fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
         }
     }
     ticks
+}
+
+fn power_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let (first, last) = (low.log2().ceil() as i32, high.log2().floor() as i32);
+    let stride = ((last - first) / 8 + 1) as usize;
+    (first..=last).step_by(stride).map(|exponent| (2f64.powi(exponent), power_of_two(exponent))).collect()
+}
+
+/// `2` with its exponent raised.
+pub fn power_of_two(exponent: i32) -> String {
+    format!("2{}", superscript(exponent))
 }
 
 fn log_label(mantissa: f64, exponent: i32) -> String {
@@ -136,8 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn learning_rates_have_powers_of_two_and_choices_their_names() {
+        assert_eq!(
+            labels(Scale::PowersOfTwo, 0.1, 1.1),
+            ["2\u{207b}\u{b3}", "2\u{207b}\u{b2}", "2\u{207b}\u{b9}", "2\u{2070}"]
+        );
+        assert!(labels(Scale::PowersOfTwo, 1e-6, 1e3).len() <= 9);
+        let axis = Axis::choices("", vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(axis.ticks(), [(0.0, "a".to_owned()), (1.0, "b".to_owned())]);
+        assert_eq!((axis.low, axis.high), (-0.5, 1.5));
+    }
+
+    #[test]
     fn an_empty_range_is_widened() {
         assert!(!labels(Scale::Linear, 3.0, 3.0).is_empty());
         assert!(!labels(Scale::Log, 3.0, 3.0).is_empty());
+        assert!(!labels(Scale::PowersOfTwo, 3.0, 3.0).is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Report;
 use super::axis::{Axis, Scale};
+use super::palette::Look;
 use super::plot::{Ground, Line, Markers, Panel, figure};
 use super::series::{self, Measure, Sequence, finite_prefix, minus_adamw, over_seeds, smooth};
 use crate::config::OptimizerName;
@@ -113,7 +114,7 @@ fn loss_panel(report: &Report, measure: Measure) -> Option<Panel> {
     // The training axis is logarithmic, where step 0 has no place.
     let first_step = if measure == Measure::TrainLoss { 1.0 } else { 0.0 };
     for line in &mut lines {
-        line.points.retain(|point| point.step >= first_step);
+        line.points.retain(|point| point.x >= first_step);
     }
     let lowest = values(&lines).fold(f64::INFINITY, f64::min);
     let highest = values(&lines).fold(f64::NEG_INFINITY, f64::max).min(ceiling * 1.05);
@@ -136,7 +137,7 @@ fn relative_panel(report: &Report, measure: Measure) -> Option<Panel> {
     let last = last_step(&lines)?;
     let settled = || {
         let points = lines.iter().flat_map(|line| &line.points);
-        let late = points.filter(|point| point.step >= SETTLED * last);
+        let late = points.filter(|point| point.x >= SETTLED * last);
         late.flat_map(|point| [point.low, point.high])
     };
     let low = settled().fold(0.0, f64::min).max(-LARGEST_DIFFERENCE);
@@ -146,7 +147,7 @@ fn relative_panel(report: &Report, measure: Measure) -> Option<Panel> {
         title: format!("{} relative to AdamW", loss_title(measure)),
         x: step_axis(last),
         y: Axis::new("difference (nats per token)", Scale::Linear, low - margin, high + margin),
-        baseline: Some((0.0, OptimizerName::Adamw)),
+        baseline: Some((0.0, Look::of(OptimizerName::Adamw))),
         lines,
     })
 }
@@ -195,10 +196,8 @@ fn lines(report: &Report, measure: Measure, sequences: &BTreeMap<RunId, Sequence
         .into_iter()
         .filter(|(_, points)| !points.is_empty())
         .map(|(optimizer, points)| Line {
-            optimizer,
-            points,
-            markers,
             diverged: is_loss && diverged.contains(&optimizer),
+            ..Line::new(Look::of(optimizer), points, markers)
         })
         .collect()
 }
@@ -208,7 +207,7 @@ fn values(lines: &[Line]) -> impl Iterator<Item = f64> {
 }
 
 fn last_step(lines: &[Line]) -> Option<f64> {
-    lines.iter().flat_map(|line| &line.points).map(|point| point.step).reduce(f64::max)
+    lines.iter().flat_map(|line| &line.points).map(|point| point.x).reduce(f64::max)
 }
 
 fn step_axis(last: f64) -> Axis {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::axis::superscript;
+use super::axis;
 use super::figures::{self, Figure};
 use super::{Report, Source, series, table};
 use crate::config::{ExperimentConfig, OptimizerName};
@@ -40,22 +40,43 @@ pub fn page(report: &Report) -> Result<String, String> {
     for source in &report.sources {
         body.push_str(&provenance(source)?);
     }
-    Ok(format!(
+    Ok(document("Low-rank attention pairs: report", &body))
+}
+
+/// A whole page around its body.
+pub fn document(title: &str, body: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Low-rank attention pairs: report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         {body}</main>\n</body>\n</html>\n"
-    ))
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escape(title)
+    )
+}
+
+/// A list of what a reader must know first; empty without any.
+pub fn warning_list(notes: &[String]) -> String {
+    if notes.is_empty() {
+        return String::new();
+    }
+    let items: String = notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
+    format!("<ul class=\"warning\">{items}</ul>\n")
+}
+
+/// A figure with its caption.
+pub fn figure_element(figure: &Figure) -> String {
+    format!("<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>\n", figure.svg, escape(&figure.caption))
+}
+
+/// A list of names and values.
+pub fn definitions(rows: &[(&str, String)]) -> String {
+    let rows: String =
+        rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value))).collect();
+    format!("<dl>{rows}</dl>\n")
 }
 
 fn section(body: &mut String, title: &str, figure: Option<Figure>, absent: &str) {
     let _ = match figure {
-        Some(figure) => writeln!(
-            body,
-            "<h2>{title}</h2>\n<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>",
-            figure.svg,
-            escape(&figure.caption)
-        ),
+        Some(figure) => write!(body, "<h2>{title}</h2>\n{}", figure_element(&figure)),
         None => writeln!(body, "<h2>{title}</h2>\n<p>{absent}</p>"),
     };
 }
@@ -102,13 +123,10 @@ fn attention_rate(config: &ExperimentConfig) -> String {
     }
 }
 
-fn power_of_two(rate: f64) -> String {
+/// A rate as a power of two where it is one.
+pub fn power_of_two(rate: f64) -> String {
     let exponent = rate.log2();
-    if exponent.fract() == 0.0 && exponent < 0.0 {
-        format!("2{}", superscript(exponent as i32))
-    } else {
-        rate.to_string()
-    }
+    if exponent.fract() == 0.0 { axis::power_of_two(exponent as i32) } else { rate.to_string() }
 }
 
 /// What a reader must know before believing the curves: divergence, runs cut short, folders that differ.
@@ -136,11 +154,7 @@ fn warnings(report: &Report) -> String {
     if !differing.is_empty() {
         notes.push(format!("The folders differ in: {}.", differing.join(", ")));
     }
-    if notes.is_empty() {
-        return String::new();
-    }
-    let items: String = notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
-    format!("<ul class=\"warning\">{items}</ul>\n")
+    warning_list(&notes)
 }
 
 /// The configuration keys, and `corpus checksum`, in which the sources differ; what runs and where the results
@@ -192,8 +206,6 @@ fn provenance(source: &Source) -> Result<String, String> {
         ));
         rows.push(("checksum", corpus.checksum.clone()));
     }
-    let rows: String =
-        rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value))).collect();
     let config = source.summary.config.to_toml().map_err(|error| error.to_string())?;
     let folder = source.folder.display().to_string();
     let command = format!(
@@ -202,7 +214,8 @@ fn provenance(source: &Source) -> Result<String, String> {
         shell_word(&format!("{folder}-again"))
     );
     Ok(format!(
-        "<dl>{rows}</dl>\n<p>To run it again:</p>\n<pre>{}</pre>\n<p>The configuration:</p>\n<pre>{}</pre>\n",
+        "{}<p>To run it again:</p>\n<pre>{}</pre>\n<p>The configuration:</p>\n<pre>{}</pre>\n",
+        definitions(&rows),
         escape(&command),
         escape(config.trim_end())
     ))
@@ -218,7 +231,7 @@ pub fn shell_word(word: &str) -> String {
 }
 
 /// Digits in groups of three.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

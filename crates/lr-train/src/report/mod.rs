@@ -10,13 +10,13 @@
 //! # }
 //! ```
 
-mod axis;
-mod figures;
-mod html;
-mod palette;
-mod plot;
-mod series;
-mod spread;
+pub(crate) mod axis;
+pub(crate) mod figures;
+pub(crate) mod html;
+pub(crate) mod palette;
+pub(crate) mod plot;
+pub(crate) mod series;
+pub(crate) mod spread;
 mod table;
 #[cfg(test)]
 mod tests;

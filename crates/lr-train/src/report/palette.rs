@@ -15,6 +15,23 @@ pub const AXIS: RGBColor = RGBColor(0x8c, 0x95, 0x9f);
 /// Grid lines.
 pub const GRID: RGBColor = RGBColor(0xe4, 0xe8, 0xec);
 
+/// What tells a curve from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Its name in the legend.
+    pub label: String,
+    pub colour: RGBColor,
+    /// Lengths in pixels of the page; empty for a solid line.
+    pub dashes: &'static [u32],
+}
+
+impl Look {
+    /// The look of an optimizer.
+    pub fn of(optimizer: OptimizerName) -> Self {
+        Self { label: optimizer.to_string(), colour: colour(optimizer), dashes: dashes(optimizer) }
+    }
+}
+
 /// The colour of an optimizer; a geometry has the same for single pairs and for grids.
 pub fn colour(optimizer: OptimizerName) -> RGBColor {
     use OptimizerName as Name;

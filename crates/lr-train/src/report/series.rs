@@ -20,7 +20,8 @@ pub enum Measure {
 /// A point of a curve: the mean over seeds and the range they span.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    pub step: f64,
+    /// Where it stands on the horizontal axis: a step, a learning rate.
+    pub x: f64,
     pub mean: f64,
     pub low: f64,
     pub high: f64,
@@ -95,7 +96,8 @@ pub fn over_seeds(sequences: &BTreeMap<RunId, Sequence>) -> BTreeMap<OptimizerNa
     by_optimizer.into_iter().map(|(optimizer, seeds)| (optimizer, mean_and_range(&seeds))).collect()
 }
 
-fn mean_and_range(seeds: &[&Sequence]) -> Vec<Point> {
+/// Mean and range at the steps that all `seeds` reached.
+pub fn mean_and_range(seeds: &[&Sequence]) -> Vec<Point> {
     let mut by_step: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for (step, value) in seeds.iter().flat_map(|sequence| sequence.iter()) {
         by_step.entry(*step).or_default().push(*value);
@@ -104,7 +106,7 @@ fn mean_and_range(seeds: &[&Sequence]) -> Vec<Point> {
         .into_iter()
         .filter(|(_, values)| values.len() == seeds.len())
         .map(|(step, values)| Point {
-            step: step as f64,
+            x: step as f64,
             mean: values.iter().sum::<f64>() / values.len() as f64,
             low: values.iter().copied().fold(f64::INFINITY, f64::min),
             high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
@@ -182,7 +184,7 @@ mod tests {
         ]);
         assert_eq!(
             over_seeds(&sequences)[&OptimizerName::Adamw],
-            [Point { step: 1.0, mean: 2.5, low: 1.0, high: 4.0 }]
+            [Point { x: 1.0, mean: 2.5, low: 1.0, high: 4.0 }]
         );
     }
 
