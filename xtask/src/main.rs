@@ -4,6 +4,7 @@ mod cargo;
 mod experiment;
 mod log;
 mod mutants;
+mod report;
 mod test;
 mod tidy;
 
@@ -24,6 +25,8 @@ enum Command {
     /// Run an experiment and write its report
     #[command(subcommand)]
     Experiment(experiment::Experiment),
+    /// Join the folders of experiments into one page
+    Report(report::Arguments),
     /// Run every test, and try the tests on planted errors
     Test(test::Arguments),
     /// Plant errors into a copy of the sources and see whether the tests catch them
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Tidy => tidy::run(),
     }
 }

@@ -27,6 +27,8 @@ pub mod session;
 mod settings;
 mod statistics;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use cell::{Attention, Cell, Part};

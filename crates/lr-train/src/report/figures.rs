@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Report;
 use super::axis::{Axis, Scale};
 use super::palette::Look;
 use super::plot::{Ground, Line, Markers, Panel, figure};
 use super::series::{self, Measure, Sequence, finite_prefix, minus_adamw, over_seeds, smooth};
+use super::{Report, Shown};
 use crate::config::OptimizerName;
-use crate::train::metrics::RunId;
 
 /// The training loss is averaged over this part of the records to either side.
 const SMOOTHING: f64 = 0.02;
@@ -169,7 +168,7 @@ fn defect_panel(report: &Report, measure: Measure, title: &str, label: &str) -> 
     })
 }
 
-fn finite(report: &Report, measure: Measure) -> BTreeMap<RunId, Sequence> {
+fn finite(report: &Report, measure: Measure) -> BTreeMap<Shown, Sequence> {
     let mut sequences = series::sequences(report.records(), measure);
     for sequence in sequences.values_mut() {
         *sequence = finite_prefix(sequence).to_vec();
@@ -177,7 +176,7 @@ fn finite(report: &Report, measure: Measure) -> BTreeMap<RunId, Sequence> {
     sequences
 }
 
-fn smoothed(measure: Measure, mut sequences: BTreeMap<RunId, Sequence>) -> BTreeMap<RunId, Sequence> {
+fn smoothed(measure: Measure, mut sequences: BTreeMap<Shown, Sequence>) -> BTreeMap<Shown, Sequence> {
     if measure == Measure::TrainLoss {
         for sequence in sequences.values_mut() {
             let half_width = (sequence.len() as f64 * SMOOTHING).round() as usize;
@@ -187,9 +186,11 @@ fn smoothed(measure: Measure, mut sequences: BTreeMap<RunId, Sequence>) -> BTree
     sequences
 }
 
-fn lines(report: &Report, measure: Measure, sequences: &BTreeMap<RunId, Sequence>) -> Vec<Line> {
-    let diverged: BTreeSet<OptimizerName> =
-        series::diverged(report.records()).keys().map(|run| run.optimizer).collect();
+fn lines(report: &Report, measure: Measure, sequences: &BTreeMap<Shown, Sequence>) -> Vec<Line> {
+    let diverged: BTreeSet<(usize, OptimizerName)> = series::diverged(report.records())
+        .keys()
+        .map(|shown| (shown.experiment, shown.run.optimizer))
+        .collect();
     let is_loss = matches!(measure, Measure::TrainLoss | Measure::ValidationLoss);
     let markers = if measure == Measure::ValidationLoss { Markers::Dots } else { Markers::None };
     over_seeds(sequences)
@@ -197,7 +198,7 @@ fn lines(report: &Report, measure: Measure, sequences: &BTreeMap<RunId, Sequence
         .filter(|(_, points)| !points.is_empty())
         .map(|(optimizer, points)| Line {
             diverged: is_loss && diverged.contains(&optimizer),
-            ..Line::new(Look::of(optimizer), points, markers)
+            ..Line::new(report.look(optimizer.0, optimizer.1), points, markers)
         })
         .collect()
 }
@@ -222,7 +223,7 @@ fn loss_title(measure: Measure) -> &'static str {
 }
 
 fn seeds_caption(report: &Report) -> &'static str {
-    let seeds: BTreeSet<u64> = report.records().map(|record| record.run.seed).collect();
+    let seeds: BTreeSet<u64> = report.records().map(|(shown, _)| shown.run.seed).collect();
     if seeds.len() > 1 {
         "Curves are means over the seeds, shaded from the lowest seed to the highest, and end where the first \
          seed ends."

@@ -133,7 +133,9 @@ pub fn power_of_two(rate: f64) -> String {
 fn warnings(report: &Report) -> String {
     let mut notes: Vec<String> = series::diverged(report.records())
         .into_iter()
-        .map(|(run, step)| format!("{run} diverged: its loss is not finite at step {step}."))
+        .map(|(shown, step)| {
+            format!("{} diverged: its loss is not finite at step {step}.", report.run_label(shown))
+        })
         .collect();
     for source in &report.sources {
         let config = &source.summary.config;
@@ -150,7 +152,7 @@ fn warnings(report: &Report) -> String {
             notes.push(format!("{missing} run(s) of {} have not ended.", source.folder.display()));
         }
     }
-    let differing = differing_keys(report);
+    let differing = differing_keys(&report.sources.iter().collect::<Vec<_>>());
     if !differing.is_empty() {
         notes.push(format!("The folders differ in: {}.", differing.join(", ")));
     }
@@ -159,22 +161,19 @@ fn warnings(report: &Report) -> String {
 
 /// The configuration keys, and `corpus checksum`, in which the sources differ; what runs and where the results
 /// go is theirs to choose.
-fn differing_keys(report: &Report) -> Vec<String> {
-    let configs: Vec<serde_json::Value> = report
-        .sources
-        .iter()
-        .filter_map(|source| serde_json::to_value(&source.summary.config).ok())
-        .collect();
+pub fn differing_keys(sources: &[&Source]) -> Vec<String> {
+    let configs: Vec<serde_json::Value> =
+        sources.iter().filter_map(|source| serde_json::to_value(&source.summary.config).ok()).collect();
     let keys: std::collections::BTreeSet<&String> =
         configs.iter().filter_map(|config| config.as_object()).flat_map(|object| object.keys()).collect();
     let mut differing: Vec<String> = keys
         .into_iter()
-        .filter(|key| !["optimizers", "seeds", "out"].contains(&key.as_str()))
+        .filter(|key| !["optimizers", "seeds", "out", "threads"].contains(&key.as_str()))
         .filter(|key| configs.windows(2).any(|pair| pair[0].get(key.as_str()) != pair[1].get(key.as_str())))
         .cloned()
         .collect();
     let checksum = |source: &Source| source.corpus.as_ref().map(|corpus| corpus.checksum.clone());
-    if report.sources.windows(2).any(|pair| checksum(&pair[0]) != checksum(&pair[1])) {
+    if sources.windows(2).any(|pair| checksum(pair[0]) != checksum(pair[1])) {
         differing.push("corpus checksum".to_owned());
     }
     differing

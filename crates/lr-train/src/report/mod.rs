@@ -21,14 +21,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use html::shell_word;
 pub(crate) use spread::Spread;
 
+use crate::config::OptimizerName;
 use crate::train::metrics::{METRICS_FILE, Record, RunId, read_metrics};
-use crate::train::output::{CorpusSummary, OutputError, Summary, write_atomically};
+use crate::train::output::{CorpusSummary, OutputError, RunSummary, Summary, write_atomically};
+use palette::Look;
 
 /// Name of the page in the output folder.
 pub const REPORT_FILE: &str = "report.html";
@@ -41,9 +43,10 @@ pub enum ReportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// Two folders hold the same run.
+    /// Two folders hold the same run of the same configuration.
     #[error(
-        "{run} is in both {} and {}; leave one folder out", first.display(), second.display()
+        "{run} is in both {} and {}, with the same settings; leave one folder out",
+        first.display(), second.display()
     )]
     RunTwice {
         /// The run.
@@ -86,36 +89,49 @@ impl Source {
     }
 }
 
+/// How several experiments are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrangement {
+    /// As one: no run occurs twice.
+    Joined,
+    /// Each by its folder's name: a run occurs in several, with different settings.
+    SideBySide,
+}
+
+/// A run as a report shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shown {
+    /// The place of its experiment among those side by side; 0 for all that are joined.
+    pub experiment: usize,
+    pub run: RunId,
+}
+
 /// One or several experiments, ready to be shown together.
 #[derive(Debug, Clone)]
 pub struct Report {
     sources: Vec<Source>,
+    arrangement: Arrangement,
 }
 
 impl Report {
-    /// Joins experiments.
+    /// Joins experiments. Where the same optimizer and seed ran in several with different settings, every curve
+    /// is labelled by its folder.
     ///
     /// # Errors
-    /// [`ReportError::RunTwice`] when two of them hold the same optimizer and seed.
+    /// [`ReportError::RunTwice`] when two of them hold the same run with the same settings.
     pub fn new(sources: Vec<Source>) -> Result<Self, ReportError> {
-        let mut folder_of: BTreeMap<RunId, &Path> = BTreeMap::new();
-        for source in &sources {
-            let mut runs: Vec<RunId> = source.records.iter().map(|record| record.run).collect();
-            runs.extend(
-                source.summary.runs.iter().map(|run| RunId { optimizer: run.optimizer, seed: run.seed }),
-            );
-            for run in runs {
-                let first = *folder_of.entry(run).or_insert(&source.folder);
-                if first != source.folder {
-                    return Err(ReportError::RunTwice {
-                        run,
-                        first: first.to_owned(),
-                        second: source.folder.clone(),
-                    });
+        let mut arrangement = Arrangement::Joined;
+        for (place, second) in sources.iter().enumerate() {
+            for first in &sources[..place] {
+                let Some(run) = common_run(first, second) else { continue };
+                if html::differing_keys(&[first, second]).is_empty() {
+                    let (first, second) = (first.folder.clone(), second.folder.clone());
+                    return Err(ReportError::RunTwice { run, first, second });
                 }
+                arrangement = Arrangement::SideBySide;
             }
         }
-        Ok(Self { sources })
+        Ok(Self { sources, arrangement })
     }
 
     /// Reads and joins output folders.
@@ -154,11 +170,59 @@ impl Report {
         Ok(())
     }
 
-    fn records(&self) -> impl Iterator<Item = &Record> {
-        self.sources.iter().flat_map(|source| &source.records)
+    fn place(&self, source: usize) -> usize {
+        match self.arrangement {
+            Arrangement::Joined => 0,
+            Arrangement::SideBySide => source,
+        }
     }
 
-    fn runs(&self) -> impl Iterator<Item = &crate::train::output::RunSummary> {
-        self.sources.iter().flat_map(|source| &source.summary.runs)
+    fn records(&self) -> impl Iterator<Item = (Shown, &Record)> {
+        self.sources.iter().enumerate().flat_map(|(source, from)| {
+            let experiment = self.place(source);
+            from.records.iter().map(move |record| (Shown { experiment, run: record.run }, record))
+        })
     }
+
+    fn runs(&self) -> impl Iterator<Item = (Shown, &RunSummary)> {
+        self.sources.iter().enumerate().flat_map(|(source, from)| {
+            let experiment = self.place(source);
+            from.summary.runs.iter().map(move |run| (Shown { experiment, run: run.id() }, run))
+        })
+    }
+
+    /// The folder that a curve is labelled by; none where all are shown as one.
+    fn folder_label(&self, experiment: usize) -> Option<String> {
+        match self.arrangement {
+            Arrangement::Joined => None,
+            Arrangement::SideBySide => {
+                self.sources.get(experiment).map(|source| source.folder.display().to_string())
+            }
+        }
+    }
+
+    /// A run in words, with its folder where that is needed.
+    fn run_label(&self, shown: Shown) -> String {
+        match self.folder_label(shown.experiment) {
+            Some(folder) => format!("{} ({folder})", shown.run),
+            None => shown.run.to_string(),
+        }
+    }
+
+    /// How the curves of an optimizer look.
+    fn look(&self, experiment: usize, optimizer: OptimizerName) -> Look {
+        match self.folder_label(experiment) {
+            Some(folder) => Look::beside(optimizer, experiment, &folder),
+            None => Look::of(optimizer),
+        }
+    }
+}
+
+/// A run that both experiments hold.
+fn common_run(first: &Source, second: &Source) -> Option<RunId> {
+    let runs = |source: &Source| -> BTreeSet<RunId> {
+        let recorded = source.records.iter().map(|record| record.run);
+        recorded.chain(source.summary.runs.iter().map(RunSummary::id)).collect()
+    };
+    runs(first).intersection(&runs(second)).next().copied()
 }

@@ -30,6 +30,16 @@ impl Look {
     pub fn of(optimizer: OptimizerName) -> Self {
         Self { label: optimizer.to_string(), colour: colour(optimizer), dashes: dashes(optimizer) }
     }
+
+    /// The look of an optimizer in one of several experiments side by side: dashes tell the experiments apart.
+    pub fn beside(optimizer: OptimizerName, experiment: usize, folder: &str) -> Self {
+        const DASHES: [&[u32]; 5] = [&[], &[7, 3], &[2, 2], &[12, 3, 2, 3], &[12, 3]];
+        Self {
+            label: format!("{optimizer} ({folder})"),
+            colour: colour(optimizer),
+            dashes: DASHES[experiment % DASHES.len()],
+        }
+    }
 }
 
 /// The colour of an optimizer; a geometry has the same for single pairs and for grids.

@@ -1,7 +1,8 @@
 //! From records to curves: one sequence a run, smoothed, compared with AdamW, and averaged over seeds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::Shown;
 use crate::config::OptimizerName;
 use crate::train::metrics::{Record, RunId, Split};
 
@@ -29,11 +30,11 @@ pub struct Point {
 
 /// Collects a measure from every run that has it. Of two records of one step the later one counts.
 pub fn sequences<'a>(
-    records: impl Iterator<Item = &'a Record>,
+    records: impl Iterator<Item = (Shown, &'a Record)>,
     measure: Measure,
-) -> BTreeMap<RunId, Sequence> {
-    let mut by_run: BTreeMap<RunId, BTreeMap<usize, f64>> = BTreeMap::new();
-    for record in records {
+) -> BTreeMap<Shown, Sequence> {
+    let mut by_run: BTreeMap<Shown, BTreeMap<usize, f64>> = BTreeMap::new();
+    for (shown, record) in records {
         let value = match measure {
             Measure::TrainLoss => (record.split == Split::Train).then_some(record.loss),
             Measure::ValidationLoss => (record.split == Split::Validation).then_some(record.loss),
@@ -41,7 +42,7 @@ pub fn sequences<'a>(
             Measure::CoherenceDefect => record.coherence_defect,
         };
         if let Some(value) = value {
-            by_run.entry(record.run).or_default().insert(record.step, value);
+            by_run.entry(shown).or_default().insert(record.step, value);
         }
     }
     by_run.into_iter().map(|(run, values)| (run, values.into_iter().collect())).collect()
@@ -68,30 +69,40 @@ pub fn smooth(sequence: &[(usize, f64)], half_width: usize) -> Sequence {
     sequence.iter().enumerate().map(|(index, (step, _))| (*step, window_mean(index))).collect()
 }
 
-/// Every run minus the AdamW run of the same seed at the same step, which saw the same batches. Runs whose
-/// seed AdamW did not run are left out, and so is AdamW itself.
-pub fn minus_adamw(sequences: &BTreeMap<RunId, Sequence>) -> BTreeMap<RunId, Sequence> {
+/// Every run minus the AdamW run of the same seed at the same step, which saw the same batches: that of its own
+/// experiment, or the only one there is. Runs whose seed AdamW did not run are left out, and so is AdamW itself.
+pub fn minus_adamw(sequences: &BTreeMap<Shown, Sequence>) -> BTreeMap<Shown, Sequence> {
     let mut differences = BTreeMap::new();
-    for (run, sequence) in sequences {
-        let baseline = RunId { optimizer: OptimizerName::Adamw, seed: run.seed };
-        let Some(baseline) = sequences.get(&baseline).filter(|_| run.optimizer != OptimizerName::Adamw)
+    for (shown, sequence) in sequences.iter().filter(|(shown, _)| shown.run.optimizer != OptimizerName::Adamw)
+    {
+        let Some(baseline) = adamw_of(*shown, sequences.keys()).and_then(|adamw| sequences.get(&adamw))
         else {
             continue;
         };
         let baseline: BTreeMap<usize, f64> = baseline.iter().copied().collect();
         let difference: Sequence =
             sequence.iter().filter_map(|(step, value)| Some((*step, value - baseline.get(step)?))).collect();
-        differences.insert(*run, difference);
+        differences.insert(*shown, difference);
     }
     differences
 }
 
+/// The AdamW run among `runs` that `shown` is compared with.
+pub fn adamw_of<'a>(shown: Shown, runs: impl Iterator<Item = &'a Shown>) -> Option<Shown> {
+    let adamw = RunId { optimizer: OptimizerName::Adamw, seed: shown.run.seed };
+    let candidates: Vec<Shown> = runs.filter(|other| other.run == adamw).copied().collect();
+    match candidates[..] {
+        [only] => Some(only),
+        _ => candidates.into_iter().find(|other| other.experiment == shown.experiment),
+    }
+}
+
 /// Mean and range over the seeds of each optimizer, at the steps that all of its seeds reached: a mean over
 /// the survivors of a diverged seed would flatter.
-pub fn over_seeds(sequences: &BTreeMap<RunId, Sequence>) -> BTreeMap<OptimizerName, Vec<Point>> {
-    let mut by_optimizer: BTreeMap<OptimizerName, Vec<&Sequence>> = BTreeMap::new();
-    for (run, sequence) in sequences {
-        by_optimizer.entry(run.optimizer).or_default().push(sequence);
+pub fn over_seeds(sequences: &BTreeMap<Shown, Sequence>) -> BTreeMap<(usize, OptimizerName), Vec<Point>> {
+    let mut by_optimizer: BTreeMap<(usize, OptimizerName), Vec<&Sequence>> = BTreeMap::new();
+    for (shown, sequence) in sequences {
+        by_optimizer.entry((shown.experiment, shown.run.optimizer)).or_default().push(sequence);
     }
     by_optimizer.into_iter().map(|(optimizer, seeds)| (optimizer, mean_and_range(&seeds))).collect()
 }
@@ -115,26 +126,21 @@ pub fn mean_and_range(seeds: &[&Sequence]) -> Vec<Point> {
 }
 
 /// The runs that met a loss that is not finite, with the first such step.
-pub fn diverged<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<RunId, usize> {
+pub fn diverged<'a>(records: impl Iterator<Item = (Shown, &'a Record)>) -> BTreeMap<Shown, usize> {
     let mut first = BTreeMap::new();
-    for record in records.filter(|record| !record.loss.is_finite()) {
-        let step = first.entry(record.run).or_insert(record.step);
+    for (shown, record) in records.filter(|(_, record)| !record.loss.is_finite()) {
+        let step = first.entry(shown).or_insert(record.step);
         *step = record.step.min(*step);
     }
     first
-}
-
-/// The optimizers that occur, in the order of their declaration.
-pub fn optimizers<'a>(runs: impl Iterator<Item = &'a RunId>) -> Vec<OptimizerName> {
-    runs.map(|run| run.optimizer).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(optimizer: OptimizerName, seed: u64) -> RunId {
-        RunId { optimizer, seed }
+    fn run(optimizer: OptimizerName, seed: u64) -> Shown {
+        Shown { experiment: 0, run: RunId { optimizer, seed } }
     }
 
     #[test]
@@ -177,13 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn side_by_side_a_run_is_compared_with_its_own_adamw_or_the_only_one() {
+        let at = |experiment, optimizer| Shown { experiment, ..run(optimizer, 0) };
+        let (adamw, rival) = (OptimizerName::Adamw, OptimizerName::FixedEmbedded);
+        let both = [at(0, adamw), at(1, adamw)];
+        assert_eq!(adamw_of(at(1, rival), both.iter()), Some(at(1, adamw)));
+        assert_eq!(adamw_of(at(1, rival), both[..1].iter()), Some(at(0, adamw)));
+        assert_eq!(adamw_of(at(2, rival), both.iter()), None, "neither has the better claim");
+    }
+
+    #[test]
     fn a_mean_over_seeds_ends_where_the_first_seed_ends() {
         let sequences = BTreeMap::from([
             (run(OptimizerName::Adamw, 0), vec![(1, 1.0), (2, 2.0)]),
             (run(OptimizerName::Adamw, 1), vec![(1, 4.0)]),
         ]);
         assert_eq!(
-            over_seeds(&sequences)[&OptimizerName::Adamw],
+            over_seeds(&sequences)[&(0, OptimizerName::Adamw)],
             [Point { x: 1.0, mean: 2.5, low: 1.0, high: 4.0 }]
         );
     }
@@ -194,10 +210,10 @@ mod tests {
         assert_eq!(finite_prefix(&sequence), &sequence[..1]);
         let id = run(OptimizerName::Adamw, 0);
         let records = [
-            Record::new(id, 3, Split::Train, f64::NAN),
-            Record::new(id, 2, Split::Train, f64::NAN),
-            Record::new(id, 1, Split::Train, 1.0),
+            Record::new(id.run, 3, Split::Train, f64::NAN),
+            Record::new(id.run, 2, Split::Train, f64::NAN),
+            Record::new(id.run, 1, Split::Train, 1.0),
         ];
-        assert_eq!(diverged(records.iter()), BTreeMap::from([(id, 2)]));
+        assert_eq!(diverged(records.iter().map(|record| (id, record))), BTreeMap::from([(id, 2)]));
     }
 }

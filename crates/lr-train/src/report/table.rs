@@ -1,28 +1,21 @@
 //! The table of final losses and timings, averaged over seeds.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use super::Report;
 use super::html::escape;
-use super::palette::{colour, hex};
+use super::palette::{Look, hex};
 use super::series;
 use super::spread::{Spread, finite, number, signed};
+use super::{Report, Shown};
 use crate::config::OptimizerName;
-use crate::train::metrics::RunId;
 use crate::train::output::RunSummary;
 
 /// The table as HTML; empty when no run has ended.
 pub fn results(report: &Report) -> String {
-    let runs: Vec<&RunSummary> = report.runs().collect();
+    let runs: Vec<(Shown, &RunSummary)> = report.runs().collect();
     if runs.is_empty() {
         return "<p>No run has ended yet.</p>".to_owned();
     }
-    let ids: Vec<RunId> = runs.iter().map(|run| id_of(run)).collect();
-    let adamw: BTreeMap<u64, f64> = runs
-        .iter()
-        .filter(|run| run.optimizer == OptimizerName::Adamw)
-        .map(|run| (run.seed, run.final_val_loss))
-        .collect();
     let mut html = String::from(
         "<div class=\"wide\"><table><thead><tr><th>optimizer</th><th>seeds</th><th>steps</th>\
          <th>training<br><small>loss, nats/token</small></th><th>validation<br><small>loss, nats/token</small></th>\
@@ -30,22 +23,34 @@ pub fn results(report: &Report) -> String {
          <th>optimizer<br><small>ms, median</small></th><th>share<br><small>of the step</small></th>\
          <th>memory<br><small>peak, MB</small></th><th>repairs</th></tr></thead><tbody>\n",
     );
-    for optimizer in series::optimizers(ids.iter()) {
-        let mine: Vec<&RunSummary> = runs.iter().copied().filter(|run| run.optimizer == optimizer).collect();
-        html.push_str(&row(optimizer, &mine, &adamw));
+    let rows: BTreeSet<(usize, OptimizerName)> =
+        runs.iter().map(|(shown, _)| (shown.experiment, shown.run.optimizer)).collect();
+    for (experiment, optimizer) in rows {
+        let mine: Vec<(Shown, &RunSummary)> = runs
+            .iter()
+            .copied()
+            .filter(|(shown, _)| (shown.experiment, shown.run.optimizer) == (experiment, optimizer))
+            .collect();
+        html.push_str(&row(&report.look(experiment, optimizer), &mine, &runs));
     }
     html.push_str("</tbody></table></div>\n");
     html
 }
 
-fn row(optimizer: OptimizerName, runs: &[&RunSummary], adamw: &BTreeMap<u64, f64>) -> String {
+/// The row of one optimizer's `seeds`, of all `runs`.
+fn row(look: &Look, seeds: &[(Shown, &RunSummary)], runs: &[(Shown, &RunSummary)]) -> String {
+    let adamw = |shown: Shown| {
+        let baseline = series::adamw_of(shown, runs.iter().map(|(other, _)| other))?;
+        runs.iter().find(|(other, _)| *other == baseline).map(|(_, run)| run.final_val_loss)
+    };
+    let differences: Vec<f64> = seeds
+        .iter()
+        .filter(|(shown, _)| shown.run.optimizer != OptimizerName::Adamw)
+        .filter_map(|(shown, run)| Some(run.final_val_loss - adamw(*shown)?))
+        .collect();
+    let runs: Vec<&RunSummary> = seeds.iter().map(|(_, run)| *run).collect();
     let over =
         |field: fn(&RunSummary) -> f64| Spread::of(&runs.iter().map(|run| field(run)).collect::<Vec<_>>());
-    let differences: Vec<f64> = runs
-        .iter()
-        .filter_map(|run| Some(run.final_val_loss - adamw.get(&run.seed)?))
-        .filter(|_| optimizer != OptimizerName::Adamw)
-        .collect();
     let memory = runs.iter().filter_map(|run| run.peak_rss_mb).reduce(f64::max);
     let repairs = runs.iter().filter_map(|run| run.repairs).reduce(|a, b| a + b);
     let steps: Vec<usize> = runs.iter().map(|run| run.steps).collect();
@@ -71,12 +76,8 @@ fn row(optimizer: OptimizerName, runs: &[&RunSummary], adamw: &BTreeMap<u64, f64
     ];
     format!(
         "<tr><th scope=\"row\"><span class=\"swatch\" style=\"--c:{}\"></span>{}</th><td>{}</td></tr>\n",
-        hex(colour(optimizer)).replace("#000000", "var(--ink)"),
-        escape(optimizer.as_str()),
+        hex(look.colour).replace("#000000", "var(--ink)"),
+        escape(&look.label),
         cells.join("</td><td>")
     )
-}
-
-fn id_of(run: &RunSummary) -> RunId {
-    RunId { optimizer: run.optimizer, seed: run.seed }
 }

@@ -192,6 +192,29 @@ fn folders_merge_and_differences_and_duplicates_are_named() {
 }
 
 #[test]
+fn the_same_runs_with_other_settings_stand_side_by_side_by_folder() {
+    let both = [OptimizerName::Adamw, OptimizerName::FixedQuotient];
+    let mut first = experiment(&both, &[0], 20);
+    let mut second = experiment(&both, &[0], 20);
+    first.folder = PathBuf::from("runs/still");
+    second.folder = PathBuf::from("runs/moving");
+    second.summary.config.momentum = 0.9;
+    for (source, losses) in [(&mut first, [4.0, 3.5]), (&mut second, [5.0, 4.75])] {
+        for (run, loss) in source.summary.runs.iter_mut().zip(losses) {
+            run.final_val_loss = loss;
+        }
+    }
+    let html = Report::new(vec![first, second]).unwrap().html().unwrap();
+    assert_sound(&html);
+    for label in ["adamw (runs/still)", "fixed-quotient (runs/moving)", "The folders differ in: momentum."] {
+        assert!(html.contains(label), "{label}");
+    }
+    // Each minus the AdamW of its own folder.
+    assert!(html.contains("\u{2212}0.500") && html.contains("\u{2212}0.250"), "{html}");
+    assert_eq!(html.matches("<tr><th scope=\"row\">").count(), 4);
+}
+
+#[test]
 fn a_folder_is_read_and_both_files_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let source = experiment(OptimizerName::ALL, &[0], 40);
