@@ -28,6 +28,14 @@ named_choice! {
 }
 
 impl Attention {
+    /// Its name in headings.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Mha => "MHA",
+            Self::Gqa => "GQA",
+        }
+    }
+
     /// Whether an optimizer belongs to it: geometries of single pairs or of grids, and all that are no
     /// geometries.
     pub fn has(self, optimizer: OptimizerName) -> bool {

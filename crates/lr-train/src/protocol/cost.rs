@@ -30,7 +30,7 @@ pub fn estimate(settings: &Settings, cells: &[Cell]) -> Result<Duration, Protoco
     for attention in &settings.attention {
         let mine = || cells.iter().filter(|cell| cell.attention == *attention);
         // The last one is a geometry where there is any: these are the slower ones.
-        if let Some(cell) = mine().last() {
+        if let Some(cell) = mine().next_back() {
             let step = on_device(base, threads, Probe { settings, cell })??;
             seconds += step * steps_of_a_cell * mine().count() as f64;
         }

@@ -26,19 +26,19 @@ const SETTLED: f64 = 0.03;
 const APART: f64 = 0.07;
 
 /// The part's figure; none when there is nothing finite to draw.
-pub(super) fn part_figure(results: &Results) -> Result<Option<Figure>, String> {
+pub(super) fn part_figure(results: &Results, ground: Ground) -> Result<Option<Figure>, String> {
     let groups = results.groups();
     let mut panels = Vec::new();
     for attention in results.attention() {
         let mine: Vec<&Group<'_>> = groups.iter().filter(|g| g.setting.attention == attention).collect();
-        let name = attention.as_str().to_uppercase();
+        let name = attention.title();
         match results.part {
-            Part::Baseline => panels.push(over_rates(&name, &mine, Normalize::Metric)),
+            Part::Baseline => panels.push(over_rates(name, &mine, Normalize::Metric)),
             Part::Normalization => {
-                panels.push(over_normalizations(&name, &mine));
+                panels.push(over_normalizations(name, &mine));
                 panels.push(over_rates(&format!("{name}, without normalization"), &mine, Normalize::None));
             }
-            Part::Momentum => panels.push(over_momenta(&name, &mine)),
+            Part::Momentum => panels.push(over_momenta(name, &mine)),
             Part::Scaling => {
                 panels.push(long_run(&format!("{name}, training"), &mine, Curve::Training));
                 panels.push(long_run(&format!("{name}, validation"), &mine, Curve::Validation));
@@ -50,7 +50,7 @@ pub(super) fn part_figure(results: &Results) -> Result<Option<Figure>, String> {
         return Ok(None);
     }
     let (description, caption) = words(results.part);
-    Ok(Some(Figure { svg: figure(&panels, description, Ground::Page)?, caption: caption.to_owned() }))
+    Ok(Some(Figure { svg: figure(&panels, description, ground)?, caption: caption.to_owned() }))
 }
 
 /// What a figure shows, for readers that do not see, and its caption.

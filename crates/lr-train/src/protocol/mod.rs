@@ -32,7 +32,7 @@ mod tests;
 mod worker;
 
 pub use cell::{Attention, Cell, Part};
-pub use page::{INDEX_FILE, MARKDOWN_FILE, holds_protocol, write_merged, write_pages};
+pub use page::{FIGURE_FILE, INDEX_FILE, MARKDOWN_FILE, holds_protocol, write_merged, write_pages};
 pub use plan::Shard;
 pub use result::{CELL_FOLDER, CellResult, Ending};
 pub use results::Results;

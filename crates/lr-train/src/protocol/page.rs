@@ -1,7 +1,7 @@
-//! The pages: `report.html` and `report.md` in each part's folder, `index.html` with all parts above them.
+//! The pages: `report.html`, `report.md` and `figure.svg` in each part's folder, `index.html` with all parts above them.
 
 use super::{
-    Part, ProtocolError, Results,
+    Part, ProtocolError, Results, Settings,
     figures::part_figure,
     plan::Origin,
     result::CELL_FOLDER,
@@ -14,15 +14,20 @@ use crate::{
     report::{
         REPORT_FILE, ReportError,
         html::{definitions, document, escape, figure_element, grouped, power_of_two, warning_list},
+        plot::Ground,
+        shell_word,
     },
     train::output::{create_folder, write_atomically},
 };
-use std::{fmt::Write, path::Path};
+use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 /// Name of the page with all parts, in the protocol's folder.
 pub const INDEX_FILE: &str = "index.html";
 /// Name of a part's tables in Markdown, in its folder.
 pub const MARKDOWN_FILE: &str = "report.md";
+
+/// Name of a part's figure, in its folder.
+pub const FIGURE_FILE: &str = "figure.svg";
 
 /// What is known of the published result: the paper's abstract, in our words.
 const CLAIM: &str = "The published result to hold these tables against, from the paper\u{2019}s abstract: after \
@@ -65,6 +70,9 @@ pub fn write_merged(folders: &[&Path], out: &Path) -> Result<(), ProtocolError> 
         let page = document(&format!("Section 6, {part}"), &body);
         write_atomically(&folder.join(REPORT_FILE), page.as_bytes())?;
         write_atomically(&folder.join(MARKDOWN_FILE), markdown(&results).as_bytes())?;
+        if let Some(figure) = part_figure(&results, Ground::White).map_err(ReportError::Draw)? {
+            write_atomically(&folder.join(FIGURE_FILE), figure.svg.as_bytes())?;
+        }
         index.push_str(&body);
     }
     if !index.is_empty() {
@@ -94,7 +102,7 @@ fn section(results: &Results) -> Result<String, ProtocolError> {
     for note in notes(results) {
         let _ = writeln!(body, "<p class=\"note\">{}</p>", escape(&note));
     }
-    match part_figure(results).map_err(ReportError::Draw)? {
+    match part_figure(results, Ground::Page).map_err(ReportError::Draw)? {
         Some(figure) => body.push_str(&figure_element(&figure)),
         None => body.push_str("<p>No run came to a finite loss: there is nothing to draw.</p>\n"),
     }
@@ -106,11 +114,9 @@ fn section(results: &Results) -> Result<String, ProtocolError> {
 /// The same tables, to be pasted into a document.
 fn markdown(results: &Results) -> String {
     let mut text = format!("## {}\n\n{}\n\n", heading(results.part), brief(results));
-    for warning in warnings(results) {
-        let _ = writeln!(text, "- {warning}");
-    }
-    if text.ends_with("\n\n") {
-        text.push('\n');
+    let warnings = warnings(results);
+    if !warnings.is_empty() {
+        let _ = writeln!(text, "- {}\n", warnings.join("\n- "));
     }
     for table in tables(results) {
         text.push_str(&table.markdown());
@@ -254,12 +260,16 @@ fn verdicts(results: &Results) -> Vec<String> {
                 Some(difference.mean / difference.deviation.filter(|sigma| *sigma > 0.0)?)
             })
             .collect();
+        if in_sigma.is_empty() {
+            continue;
+        }
         let (better, worse) =
             (in_sigma.iter().filter(|z| **z < -2.0).count(), in_sigma.iter().filter(|z| **z > 2.0).count());
         verdicts.push(format!(
-            "{attention}: of {} optimizers compared with AdamW, each at its best rate, {better} are better and \
+            "{}: of {} optimizers compared with AdamW, each at its best rate, {better} are better and \
              {worse} are worse by more than 2\u{3c3} of the paired differences. With a handful of seeds \u{3c3} \
              itself is uncertain.",
+            attention.title(),
             in_sigma.len()
         ));
     }
@@ -284,7 +294,7 @@ fn provenance(results: &Results) -> Vec<(&'static str, String)> {
         results.cells.iter().map(step_seconds).filter(|time| time.is_finite()).sum::<f64>() / 3600.0;
     let corpus = &first.corpus;
     vec![
-        ("command", command(results.part, &first.config)),
+        ("command", command(results, &first.config)),
         ("folder", folders.join(", ")),
         ("version", format!("lowrank {}", first.version)),
         ("machines", machines.join("; ")),
@@ -302,6 +312,30 @@ fn provenance(results: &Results) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn command(part: Part, config: &ExperimentConfig) -> String {
-    format!("cargo xtask experiment paper --part {part} --preset {}", config.preset)
+/// The command that runs these cells, with the options that differ from its defaults.
+fn command(results: &Results, config: &ExperimentConfig) -> String {
+    let (part, preset) = (results.part, config.preset);
+    let default = Settings::preset(part, preset);
+    let mut command = format!("cargo xtask experiment paper --part {part} --preset {preset}");
+    let mut option = |name: &str, values: Vec<String>, defaults: Vec<String>| {
+        if values != defaults {
+            let _ = write!(command, " --{name} {}", shell_word(&values.join(",")));
+        }
+    };
+    fn words<T: ToString>(values: &[T]) -> Vec<String> {
+        values.iter().map(T::to_string).collect()
+    }
+    fn distinct<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Vec<T> {
+        values.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+    let cells = || results.cells.iter().map(|cell| cell.cell);
+    option("attention", words(&results.attention()), words(&default.attention));
+    // The defaults without what another choice of attention rules out.
+    let possible = |name: &OptimizerName| results.attention().iter().any(|kind| kind.has(*name));
+    let expected = distinct(default.optimizers.iter().copied().filter(possible));
+    option("optimizers", words(&distinct(cells().map(|cell| cell.optimizer))), words(&expected));
+    option("seeds", words(&distinct(cells().map(|cell| cell.seed))), words(&default.base.seeds));
+    option("steps", words(&[config.steps]), words(&[default.base.steps]));
+    option("corpus", words(&[&config.corpus]), words(&[&default.base.corpus]));
+    command
 }

@@ -44,7 +44,7 @@ pub(super) fn of<'g, 'a>(
     groups: &[&'g Group<'a>],
     optimizer: OptimizerName,
 ) -> impl Iterator<Item = &'g Group<'a>> + Clone {
-    groups.to_vec().into_iter().filter(move |group| group.setting.optimizer == optimizer)
+    groups.iter().copied().filter(move |group| group.setting.optimizer == optimizer)
 }
 
 /// AdamW at its best rate.
@@ -86,7 +86,7 @@ fn tuned(attention: Attention, groups: &[&Group<'_>]) -> Table {
         (group.setting.optimizer, entries)
     });
     Table {
-        title: format!("{attention}: each optimizer at its best rate"),
+        title: format!("{}: each optimizer at its best rate", attention.title()),
         columns: ["rate", "seeds", "validation loss", "minus AdamW", "in \u{3c3}"].map(String::from).into(),
         rows: rows.collect(),
         note: format!("Validation loss in nats a token, \u{b1} \u{3c3} over the seeds. {DIFFERENCES}"),
@@ -121,7 +121,7 @@ fn rates(attention: Attention, groups: &[&Group<'_>], by: Normalize) -> Table {
     let mut columns = vec!["middle rate".to_owned()];
     columns.extend(exponents.iter().map(|&exponent| format!("\u{d7}{}", power_of_two(2f64.powi(exponent)))));
     Table {
-        title: format!("{attention}: validation loss over the rates, {by} normalization"),
+        title: format!("{}: validation loss over the rates, {by} normalization", attention.title()),
         columns,
         rows: rows.collect(),
         note: "Columns are multiples of each optimizer's own middle rate; the best of a row is bold. A setting with \
@@ -158,7 +158,7 @@ fn normalizations(attention: Attention, groups: &[&Group<'_>]) -> Table {
         (optimizer, entries)
     });
     Table {
-        title: format!("{attention}: normalization of the step"),
+        title: format!("{}: normalization of the step", attention.title()),
         columns: ["none", "metric", "spectral", "metric minus none", "in \u{3c3}"].map(String::from).into(),
         rows: rows.collect(),
         note: format!(
@@ -208,7 +208,7 @@ fn momenta(attention: Attention, groups: &[&Group<'_>]) -> Table {
     }));
     columns.extend(["best minus AdamW", "in \u{3c3}"].map(String::from));
     Table {
-        title: format!("{attention}: momentum \u{3bd} and learning rate"),
+        title: format!("{}: momentum \u{3bd} and learning rate", attention.title()),
         columns,
         rows: rows.collect(),
         note: format!(
@@ -243,7 +243,7 @@ fn long_runs(attention: Attention, groups: &[&Group<'_>]) -> Table {
         (group.setting.optimizer, entries)
     });
     Table {
-        title: format!("{attention}: long runs"),
+        title: format!("{}: long runs", attention.title()),
         columns: ["rate", "seeds", "validation loss", "minus AdamW", "in \u{3c3}", "spikes", "diverged"]
             .map(String::from)
             .into(),

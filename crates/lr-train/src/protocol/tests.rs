@@ -308,6 +308,8 @@ fn the_baseline_table_holds_score_sigma_and_paired_difference() {
     let row = "| fixed-quotient | 2\u{207b}\u{2078} | 2 | **4.125 \u{b1} 0.884** | \u{2212}0.375 \u{b1} 0.177 | \u{2212}2.1 |";
     assert!(markdown.contains(row), "{markdown}");
     assert!(markdown.contains("1 are better and 0 are worse"), "{markdown}");
+    let command = "--part baseline --preset smoke --attention mha --optimizers adamw,fixed-quotient";
+    assert!(markdown.contains(&format!("{command}\n")), "{markdown}");
     assert!(markdown.contains("do not conclusively outperform"));
     assert!(!html.contains("better one may lie outside"), "the best rates are in the middle");
 }

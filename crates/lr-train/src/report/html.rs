@@ -222,7 +222,7 @@ fn provenance(source: &Source) -> Result<String, String> {
 
 /// A word that a shell reads as one: quoted only where it must be.
 pub fn shell_word(word: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "/._-+:".contains(character);
+    let plain = |character: char| character.is_alphanumeric() || "/._-+:,".contains(character);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
