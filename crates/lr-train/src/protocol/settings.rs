@@ -50,6 +50,7 @@ impl Settings {
                     sequence: 64,
                     batch: 8,
                     vocabulary: 2048,
+                    ..base.model
                 };
             }
             Preset::Smoke => base.seeds = vec![0, 1],
