@@ -49,6 +49,7 @@ fn finished(settings: &Settings, cell: Cell, score: f64) -> CellResult {
         optimizer_ms_median: 1.0,
         peak_rss_mb: None,
         repairs: None,
+        repairs_by_kind: None,
     };
     let ending = match score.is_finite() {
         true => Ending::Finished,
@@ -352,6 +353,7 @@ fn normalizations_are_compared_at_their_own_rates() {
             }
             Normalize::Metric => 3.25,
             Normalize::Spectral => 3.0 + cell.lr_qkvo,
+            other => panic!("{other} is no part of the protocol"),
         })
     });
     let (_, markdown) = pages(folder.path(), Part::Normalization);
