@@ -231,7 +231,8 @@ fn impossible_values_name_the_field_and_the_remedy() {
 
 #[test]
 fn impossible_repairs_name_the_field_and_the_remedy() {
-    let fields: [(&str, fn(&mut ExperimentConfig) -> &mut Cadence); 3] = [
+    type Field = fn(&mut ExperimentConfig) -> &mut Cadence;
+    let fields: [(&str, Field); 3] = [
         ("reorthogonalize", |c| &mut c.reorthogonalize),
         ("momentum_repair_cadence", |c| &mut c.momentum_repair_cadence),
         ("gradient_repair_cadence", |c| &mut c.gradient_repair_cadence),
