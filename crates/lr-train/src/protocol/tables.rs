@@ -26,7 +26,7 @@ pub(super) fn tables(results: &Results) -> Vec<Table> {
             Part::Normalization => {
                 vec![normalizations(attention, &mine), rates(attention, &mine, Normalize::None)]
             }
-            Part::Momentum => vec![momenta(attention, &mine)],
+            Part::Momentum => vec![best_of_momenta(attention, &mine), momenta(attention, &mine)],
             Part::Scaling => vec![long_runs(attention, &mine)],
         });
     }
@@ -118,10 +118,14 @@ fn rates(attention: Attention, groups: &[&Group<'_>], by: Normalize) -> Table {
         }));
         (optimizer, entries)
     });
+    let division = match by {
+        Normalize::None => "without normalization".to_owned(),
+        by => format!("{by} normalization"),
+    };
     let mut columns = vec!["middle rate".to_owned()];
     columns.extend(exponents.iter().map(|&exponent| format!("\u{d7}{}", power_of_two(2f64.powi(exponent)))));
     Table {
-        title: format!("{}: validation loss over the rates, {by} normalization", attention.title()),
+        title: format!("{}: validation loss over the rates, {division}", attention.title()),
         columns,
         rows: rows.collect(),
         note: "Columns are multiples of each optimizer's own middle rate; the best of a row is bold. A setting with \
@@ -138,18 +142,7 @@ fn normalizations(attention: Attention, groups: &[&Group<'_>]) -> Table {
     let rows = optimizers(groups).into_iter().map(|optimizer| {
         let bests = kinds.map(|kind| at(optimizer, kind));
         let lowest = lowest(bests.iter().flatten().copied());
-        let mut entries: Vec<Entry> = bests
-            .iter()
-            .map(|group| {
-                group.map_or_else(Entry::nothing, |group| {
-                    let score = Entry::score(group.score(), weight(group, lowest));
-                    Entry {
-                        text: format!("{} at {}", score.text, power_of_two(group.setting.lr_qkvo)),
-                        ..score
-                    }
-                })
-            })
-            .collect();
+        let mut entries: Vec<Entry> = bests.iter().map(|group| score_and_rate(*group, lowest)).collect();
         let difference = match bests {
             [Some(none), Some(metric), _] => metric.minus(none),
             _ => None,
@@ -169,13 +162,52 @@ fn normalizations(attention: Attention, groups: &[&Group<'_>]) -> Table {
     }
 }
 
+/// Each momentum coefficient at its best rate.
+fn best_of_momenta(attention: Attention, groups: &[&Group<'_>]) -> Table {
+    let reference = adamw(groups);
+    let mut momenta: Vec<f64> = groups.iter().map(|group| group.setting.momentum).collect();
+    momenta.sort_by(f64::total_cmp);
+    momenta.dedup();
+    let rows = optimizers(groups).into_iter().map(|optimizer| {
+        let at = |nu: f64| best(of(groups, optimizer).filter(move |group| group.setting.momentum == nu));
+        let bests: Vec<Option<&Group<'_>>> = momenta.iter().map(|nu| at(*nu)).collect();
+        let lowest = lowest(bests.iter().flatten().copied());
+        let mut entries: Vec<Entry> = bests.iter().map(|group| score_and_rate(*group, lowest)).collect();
+        entries.extend(
+            best(of(groups, optimizer))
+                .map_or_else(|| [Entry::nothing(), Entry::nothing()], |group| minus_adamw(group, reference)),
+        );
+        (optimizer, entries)
+    });
+    let mut columns: Vec<String> =
+        momenta.iter().map(|momentum| format!("\u{3bd} = {}", eighths(*momentum))).collect();
+    columns.extend(["best minus AdamW", "in \u{3c3}"].map(String::from));
+    Table {
+        title: format!("{}: momentum \u{3bd}", attention.title()),
+        columns,
+        rows: rows.collect(),
+        note: format!(
+            "Each at the best of its rates, which stands behind the loss; the best of a row is bold, and its \
+             difference to the best of AdamW, which has a momentum of its own, is in the last two columns. \
+             {DIFFERENCES}"
+        ),
+    }
+}
+
+/// The score of a group with its rate, bold where it is the lowest.
+fn score_and_rate(group: Option<&Group<'_>>, lowest: f64) -> Entry {
+    group.map_or_else(Entry::nothing, |group| {
+        let score = Entry::score(group.score(), weight(group, lowest));
+        Entry { text: format!("{} at {}", score.text, power_of_two(group.setting.lr_qkvo)), ..score }
+    })
+}
+
 /// Momentum against the rate.
 fn momenta(attention: Attention, groups: &[&Group<'_>]) -> Table {
-    let reference = adamw(groups);
     let mut settings: Vec<(f64, i32)> = Vec::new();
     let middle = |optimizer| {
-        let rates: Vec<f64> = of(groups, optimizer).map(|group| group.setting.lr_qkvo).collect();
-        let distinct: BTreeSet<u64> = rates.iter().map(|rate| rate.to_bits()).collect();
+        let distinct: BTreeSet<u64> =
+            of(groups, optimizer).map(|group| group.setting.lr_qkvo.to_bits()).collect();
         distinct.iter().nth(distinct.len() / 2).map_or(1.0, |bits| f64::from_bits(*bits))
     };
     let place = |group: &Group<'_>| {
@@ -196,25 +228,18 @@ fn momenta(attention: Attention, groups: &[&Group<'_>]) -> Table {
                 .find(|group| place(group) == *setting)
                 .map_or_else(Entry::nothing, |group| Entry::score(group.score(), weight(group, lowest)))
         }));
-        entries.extend(
-            best(of(groups, optimizer))
-                .map_or_else(|| [Entry::nothing(), Entry::nothing()], |group| minus_adamw(group, reference)),
-        );
         (optimizer, entries)
     });
     let mut columns = vec!["rate".to_owned()];
     columns.extend(settings.iter().map(|(momentum, factor)| {
-        format!("\u{3bd} = {}, \u{d7}{}", eighths(*momentum), power_of_two(2f64.powi(*factor)))
+        format!("{}, \u{d7}{}", eighths(*momentum), power_of_two(2f64.powi(*factor)))
     }));
-    columns.extend(["best minus AdamW", "in \u{3c3}"].map(String::from));
     Table {
         title: format!("{}: momentum \u{3bd} and learning rate", attention.title()),
         columns,
         rows: rows.collect(),
-        note: format!(
-            "Columns are multiples of the rate in the first one; the best of a row is bold, and its difference to \
-             the best of AdamW, which has a momentum of its own, is in the last two. {DIFFERENCES}"
-        ),
+        note: "Columns are \u{3bd} and the multiple of the rate in the first one; the best of a row is bold."
+            .to_owned(),
     }
 }
 

@@ -366,6 +366,26 @@ fn normalizations_are_compared_at_their_own_rates() {
 }
 
 #[test]
+fn momenta_are_compared_at_their_best_rates() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(Part::Momentum, folder.path());
+    finish(&settings, None, |cell| {
+        let factor = cell.lr_qkvo / settings.middle_rate(cell.optimizer);
+        // The larger the momentum the smaller the best rate.
+        let best_factor = if cell.momentum > 0.5 { 0.5 } else { 1.0 };
+        Some(4.0 - cell.momentum + (factor / best_factor).log2().abs())
+    });
+    let (_, markdown) = pages(folder.path(), Part::Momentum);
+    let row = "| fixed-quotient | 4.000 \u{b1} 0.000 at 2\u{207b}\u{2078} | 3.875 \u{b1} 0.000 at 2\u{207b}\u{2078} \
+               | **3.125 \u{b1} 0.000 at 2\u{207b}\u{2079}** | \u{2212}0.875 |";
+    assert!(markdown.contains(row), "{markdown}");
+    assert!(
+        markdown.contains("| 0, \u{d7}2\u{207b}\u{b9} |") && markdown.contains("| 7/8, \u{d7}2\u{b9} |"),
+        "{markdown}"
+    );
+}
+
+#[test]
 fn a_base_of_another_preset_is_not_mistaken() {
     let shared = |config: &ExperimentConfig| (config.model, config.steps);
     let paper = Settings::preset(Part::Baseline, Preset::Paper);
