@@ -124,7 +124,8 @@ impl Results {
         }
         self.folders.extend(other.folders);
         self.planned.extend(other.planned);
-        self.rates.extend(other.rates);
+        self.rates
+            .extend(other.rates.into_iter().filter(|rate| !self.rates.contains(rate)).collect::<Vec<_>>());
         Ok(())
     }
 
@@ -138,6 +139,18 @@ impl Results {
             self.cells.push(cell);
         }
         Ok(())
+    }
+
+    /// Checks that rates found here may be used under `base`: same model, same text, same everything but the
+    /// steps.
+    ///
+    /// # Errors
+    /// [`ProtocolError::OtherSettings`] naming the first setting that differs.
+    pub fn fits(&self, base: &ExperimentConfig) -> Result<(), ProtocolError> {
+        let (Some(first), Some(folder)) = (self.cells.first(), self.folders.first()) else { return Ok(()) };
+        let ExperimentConfig { steps, validate_every, .. } = first.config;
+        let expected = ExperimentConfig { steps, validate_every, ..first.cell.config(base) };
+        first.same_settings(&CellResult::path(folder, &first.cell), &expected, "was asked for")
     }
 
     /// What all cells share.

@@ -99,6 +99,9 @@ pub fn look(settings: &Settings, shard: Shard) -> Result<Outlook, ProtocolError>
         Part::Baseline => None,
         _ => Results::read(&settings.base.out.join(Part::Baseline.as_str()), Part::Baseline)?,
     };
+    if let Some(baseline) = &baseline {
+        baseline.fits(&settings.base)?;
+    }
     let plan = plan(settings, baseline.as_ref());
     let mine = shard.of(&plan.cells);
     let folder = settings.folder();

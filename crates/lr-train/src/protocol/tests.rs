@@ -187,6 +187,18 @@ fn later_parts_build_on_a_complete_baseline_only() {
 }
 
 #[test]
+fn a_baseline_of_another_model_is_not_built_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = settings(Part::Baseline, folder.path());
+    finish(&baseline, None, |_| Some(3.0));
+    let mut scaling = settings(Part::Scaling, folder.path());
+    session::look(&scaling, Shard::WHOLE).unwrap();
+    scaling.base.model.d_ff *= 2;
+    let message = session::look(&scaling, Shard::WHOLE).unwrap_err().to_string();
+    assert!(message.contains("baseline") && message.contains("`model.d_ff` is 32"), "{message}");
+}
+
+#[test]
 fn a_rate_with_a_diverged_seed_is_never_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(Part::Baseline, folder.path());

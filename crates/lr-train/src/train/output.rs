@@ -3,6 +3,7 @@
 mod machine;
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
         .ok_or_else(|| fail(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file")))?;
     let mut temporary_name = std::ffi::OsString::from(".");
     temporary_name.push(name);
-    temporary_name.push(format!(".{}.tmp", std::process::id()));
+    // Machines that share a folder may share process numbers too.
+    let unique = RandomState::new().hash_one(std::process::id());
+    temporary_name.push(format!(".{unique:016x}.tmp"));
     let temporary = path.with_file_name(temporary_name);
 
     let written = File::create(&temporary).and_then(|mut file| {
