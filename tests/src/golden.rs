@@ -116,13 +116,27 @@ impl Arrays {
         let file = format!("{}: {name}", self.path.display());
         let Some(array) = self.archive.by_name(name).expect(&file) else { return Vec::new() };
         let shape: Vec<usize> = array.shape().iter().map(|n| *n as usize).collect();
-        let values: Vec<f64> = array.into_vec().expect(&file);
+        let kind = array.dtype().descr();
+        let values: Vec<f64> = match kind.trim_matches(['\'', '"']) {
+            "|b1" => array.into_vec::<bool>().expect(&file).into_iter().map(f64::from).collect(),
+            "<i8" => array.into_vec::<i64>().expect(&file).into_iter().map(|x| x as f64).collect(),
+            _ => array.into_vec().expect(&file),
+        };
         let (rows, cols) = match shape[..] {
+            [] => (1, 1),
             [n] => (1, n),
             [rows, cols] | [_, rows, cols] => (rows, cols),
             _ => panic!("{file}: unexpected shape {shape:?}"),
         };
         values.chunks(rows * cols).map(|c| Dense { rows, cols, data: c.to_vec() }).collect()
+    }
+
+    /// The single number of array `name`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn number(&mut self, name: &str) -> f64 {
+        self.matrix(name).data[0]
     }
 
     /// The single matrix of array `name`.

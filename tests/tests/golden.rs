@@ -12,7 +12,6 @@ use lr_tests::{
     golden::{self, Arrays, Case, Index},
     registry::{self, Claims, Visitor},
 };
-use serde_json::Value;
 use std::cmp::Ordering;
 
 const TOLERANCE: f64 = 1e-10;
@@ -304,14 +303,4 @@ fn optimizers_follow_the_golden_trajectories() {
     }
     golden::announce(ran, index.cases.len(), "optimizers", worst).unwrap();
     assert!(failed.is_empty(), "beyond {TOLERANCE:e} relative:\n{}", failed.join("\n"));
-}
-
-#[test]
-fn space_decoupling_cases_are_there() {
-    let dir = golden::folder().join("space-decoupling");
-    let index: Value = golden::read_index(&dir).unwrap();
-    let files = index["files"].as_object().map_or(0, serde_json::Map::len);
-    assert!(files > 0, "{}: the index holds no case", dir.display());
-    // The manifold M_h is not built yet, so that no case has a method to run.
-    golden::announce(0, files, "space-decoupling", 0.0).unwrap();
 }

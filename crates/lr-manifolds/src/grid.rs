@@ -25,6 +25,29 @@ pub enum ShapeError {
         /// Which number.
         what: &'static str,
     },
+    /// The rows cannot be cut into blocks of one height.
+    #[error(
+        "{rows} rows cannot be cut into blocks of {height}; the block height must divide the number of rows"
+    )]
+    Indivisible {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Rows of a block.
+        height: usize,
+    },
+    /// The rank is below what blocks with orthonormal rows need.
+    #[error(
+        "rank r = {rank} is below the block height p = {height}; blocks with p orthonormal rows need r >= p"
+    )]
+    RankTooSmall {
+        /// Rank asked for.
+        rank: usize,
+        /// Rows of a block.
+        height: usize,
+    },
+    /// The weight of a metric is not positive.
+    #[error("omega = {0} must be a positive finite number; the usual choice is 0.5")]
+    Omega(String),
     /// A geometry for single pairs was given a grid.
     #[error("{geometry} is a geometry of single pairs; got a grid of {left} x {right} blocks")]
     NotSingleton {

@@ -54,11 +54,13 @@ mod fixed_rank_retractions;
 mod grid;
 mod guard;
 pub mod init;
+pub mod level_set;
 mod manifold;
 mod normed_descent;
 mod partial_isometry_embedded;
 mod partial_isometry_lifted;
 mod repair;
+pub mod space_decoupling;
 mod stiefel;
 mod xky;
 
@@ -69,11 +71,13 @@ pub use fixed_rank_quotient::{
 };
 pub use fixed_rank_retractions::{OrthographicRetraction, SvdRetraction};
 pub use grid::{Blocks, Grid, ShapeError};
+pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
     Base, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten, State, Tangent, Transport,
 };
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedProjection, PartialIsometryLifted};
 pub use repair::{GradientRepair, MomentumRepair};
+pub use space_decoupling::SpaceDecoupling;
 pub use stiefel::StiefelRetraction;
 pub use xky::Xky;

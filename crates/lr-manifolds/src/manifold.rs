@@ -310,6 +310,7 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     ///
     /// # Panics
     /// Unless [`Manifold::has_steepest`].
+    #[allow(clippy::too_many_arguments)]
     fn steepest(
         &self,
         _b: &B,

@@ -186,7 +186,7 @@ pub(super) fn map<T: Scalar>(map: Map, y: PanelMut<'_, T>) {
         }
         Map::Scale(factor) => {
             let factor = T::from_f64(factor);
-            rows(y, |y| y.iter_mut().for_each(|x| *x = *x * factor));
+            rows(y, |y| y.iter_mut().for_each(|x| *x *= factor));
         }
         Map::RoundToBf16 => {
             rows(y, |y| y.iter_mut().for_each(|x| *x = T::from_f64(round_to_bf16(x.to_f64() as f32).into())));

@@ -160,6 +160,7 @@ pub(super) fn mend_gradient<B: Linalg, M: Manifold<B>>(
 }
 
 /// Shortens the steps `gamma` (`[problems, 1, 1]`) to the guard's share of the safe length.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn limit_step<B: Linalg, M: Manifold<B>>(
     b: &B,
     manifold: &M,
