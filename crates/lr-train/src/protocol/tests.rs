@@ -241,6 +241,12 @@ fn damaged_renamed_and_foreign_files_are_named() {
             assert!(message.contains(&cells[0].id()) && message.contains("delete it"), "{message}");
         }
     }
+    let mut value: serde_json::Value = serde_json::from_str(&good).unwrap();
+    value["config"]["momentum"] = 0.5.into();
+    fs::write(&path, value.to_string()).unwrap();
+    for message in [message(&settings), read()] {
+        assert!(message.contains("`momentum` is 0.5 there, but 0.0 follows from its name"), "{message}");
+    }
     let other = CellResult::path(&settings.folder(), &cells[1]);
     fs::copy(&other, &path).unwrap();
     assert!(message(&settings).contains(&format!("it holds the cell {}", cells[1].id())));
