@@ -1,5 +1,6 @@
 //! The page: figures, table and what the run was, in one file that a browser shows and prints as it is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::axis;
@@ -86,13 +87,19 @@ fn brief(config: &ExperimentConfig) -> String {
     let model = &config.model;
     let names: Vec<&str> = config.optimizers.iter().map(|name| name.as_str()).collect();
     let seeds: Vec<String> = config.seeds.iter().map(u64::to_string).collect();
+    let key_value_heads = match model.kv_heads {
+        all if all == model.heads => String::new(),
+        1 => " with one key-value head".to_owned(),
+        some => format!(" with {some} key-value heads"),
+    };
     format!(
-        "Preset {}: {} layers of {} heads, width {}, rank {} per head, feed-forward {}, vocabulary {}; {} steps of \
+        "Preset {}: {} layers of {} heads{}, width {}, rank {} per head, feed-forward {}, vocabulary {}; {} steps of \
          {} \u{d7} {} tokens. {}; {} {}. Learning rate of the attention pairs {}, of everything else {}; \
          {} steps of warm-up, then {}; {} normalization, momentum {}.",
         config.preset,
         model.layers,
         model.heads,
+        key_value_heads,
         model.d_model,
         model.head_dim,
         model.d_ff,
@@ -162,14 +169,13 @@ fn warnings(report: &Report) -> String {
 /// The configuration keys, and `corpus checksum`, in which the sources differ; what runs and where the results
 /// go is theirs to choose.
 pub fn differing_keys(sources: &[&Source]) -> Vec<String> {
-    let configs: Vec<serde_json::Value> =
-        sources.iter().filter_map(|source| serde_json::to_value(&source.summary.config).ok()).collect();
-    let keys: std::collections::BTreeSet<&String> =
-        configs.iter().filter_map(|config| config.as_object()).flat_map(|object| object.keys()).collect();
+    let configs: Vec<BTreeMap<String, serde_json::Value>> =
+        sources.iter().map(|source| settings_of(&source.summary.config)).collect();
+    let keys: BTreeSet<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
     let mut differing: Vec<String> = keys
         .into_iter()
         .filter(|key| !["optimizers", "seeds", "out", "threads"].contains(&key.as_str()))
-        .filter(|key| configs.windows(2).any(|pair| pair[0].get(key.as_str()) != pair[1].get(key.as_str())))
+        .filter(|key| configs.windows(2).any(|pair| pair[0].get(*key) != pair[1].get(*key)))
         .cloned()
         .collect();
     let checksum = |source: &Source| source.corpus.as_ref().map(|corpus| corpus.checksum.clone());
@@ -177,6 +183,24 @@ pub fn differing_keys(sources: &[&Source]) -> Vec<String> {
         differing.push("corpus checksum".to_owned());
     }
     differing
+}
+
+/// Every setting with its value, those of the model as `model.layers` and so on.
+fn settings_of(config: &ExperimentConfig) -> BTreeMap<String, serde_json::Value> {
+    let mut settings = BTreeMap::new();
+    if let Ok(serde_json::Value::Object(config)) = serde_json::to_value(config) {
+        for (key, value) in config {
+            match value {
+                serde_json::Value::Object(inner) if key == "model" => {
+                    settings.extend(inner.into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+                }
+                value => {
+                    settings.insert(key, value);
+                }
+            }
+        }
+    }
+    settings
 }
 
 fn provenance(source: &Source) -> Result<String, String> {
@@ -207,8 +231,10 @@ fn provenance(source: &Source) -> Result<String, String> {
     }
     let config = source.summary.config.to_toml().map_err(|error| error.to_string())?;
     let folder = source.folder.display().to_string();
+    let model = &source.summary.config.model;
     let command = format!(
-        "cargo xtask experiment mha --config {} --out {}",
+        "cargo xtask experiment {} --config {} --out {}",
+        if model.kv_heads < model.heads { "gqa" } else { "mha" },
         shell_word(&format!("{folder}/config.toml")),
         shell_word(&format!("{folder}-again"))
     );

@@ -199,6 +199,7 @@ fn the_same_runs_with_other_settings_stand_side_by_side_by_folder() {
     first.folder = PathBuf::from("runs/still");
     second.folder = PathBuf::from("runs/moving");
     second.summary.config.momentum = 0.9;
+    second.summary.config.model.kv_heads = 1;
     for (source, losses) in [(&mut first, [4.0, 3.5]), (&mut second, [5.0, 4.75])] {
         for (run, loss) in source.summary.runs.iter_mut().zip(losses) {
             run.final_val_loss = loss;
@@ -206,7 +207,13 @@ fn the_same_runs_with_other_settings_stand_side_by_side_by_folder() {
     }
     let html = Report::new(vec![first, second]).unwrap().html().unwrap();
     assert_sound(&html);
-    for label in ["adamw (runs/still)", "fixed-quotient (runs/moving)", "The folders differ in: momentum."] {
+    for label in [
+        "adamw (runs/still)",
+        "fixed-quotient (runs/moving)",
+        "The folders differ in: model.kv_heads, momentum.",
+        "4 heads with one key-value head",
+        "experiment gqa --config",
+    ] {
         assert!(html.contains(label), "{label}");
     }
     // Each minus the AdamW of its own folder.
