@@ -1,5 +1,6 @@
 //! The workspace's commands: `cargo xtask <command>`, one file a command.
 
+mod bench;
 mod cargo;
 mod experiment;
 mod log;
@@ -27,6 +28,9 @@ enum Command {
     Experiment(experiment::Experiment),
     /// Join the folders of experiments into one page
     Report(report::Arguments),
+    /// Measure speed: the optimizers' step, the training step, the linear algebra
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Run every test, and try the tests on planted errors
     Test(test::Arguments),
     /// Plant errors into a copy of the sources and see whether the tests catch them
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match arguments.command {
+        Command::Bench(bench) => bench::run(&bench),
         Command::Test(arguments) => test::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),
