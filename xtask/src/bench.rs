@@ -1,6 +1,7 @@
 //! `cargo xtask bench optim`, `train` and `linalg`: how long things take on this machine, beside AdamW and, on
 //! request, beside PyTorch in turns.
 
+mod bank;
 mod conditions;
 mod linalg;
 mod optim;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use lr_linalg::{Cpu, DeviceError, Dims, Epilogue, Linalg, Mats, PivotGuard, PolarMethod, Scratch};
 use serde::Serialize;
 
+use super::bank::Random;
 use super::conditions::Conditions;
-use super::optim::Random;
 use super::options::{Format, LinalgPlan};
 use super::output;
 use super::plot::{Mark, dot_plot};

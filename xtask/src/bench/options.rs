@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use lr_train::config::{Device, ExperimentConfig, OptimizerName, Preset};
 
-use super::optim::{Bank, Case};
+use super::bank::{Bank, Case};
 use super::race::Turns;
 use super::scaling::Axis;
 use crate::cargo::target_folder;
@@ -315,7 +315,7 @@ fn check_device(device: Device) -> Result<Device, String> {
 mod tests {
     use super::super::Bench;
     use super::*;
-    use clap::{Parser, Subcommand};
+    use clap::Parser;
 
     #[derive(Parser)]
     struct Line {
@@ -324,8 +324,6 @@ mod tests {
     }
 
     fn parsed(line: &str) -> Result<Bench, String> {
-        #[derive(Subcommand)]
-        enum Never {}
         Line::try_parse_from(["bench"].into_iter().chain(line.split_whitespace()))
             .map(|line| line.bench)
             .map_err(|error| error.to_string())

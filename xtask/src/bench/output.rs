@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::conditions::Conditions;
 use super::options::{Common, Format};
-use super::statistics::Spread;
+use super::statistics::{Rounds, Spread};
 
 /// Prints a case: its JSON line or its row of the table.
 ///
@@ -61,6 +61,22 @@ pub fn finish<T: Serialize>(
 /// `median (min..max)` with three digits.
 pub fn spread(spread: Spread) -> String {
     format!("{} ({}..{})", digits(spread.median), digits(spread.min), digits(spread.max))
+}
+
+/// The columns of a table about the peer: its milliseconds, the ratio of its time to ours, and the ratio of both
+/// contenders' quietest rounds; dashes where there is no peer.
+pub fn peer_columns(ms: &Rounds, peer_ms: Option<&Rounds>) -> String {
+    let columns = peer_ms.map_or(["-".to_owned(), "-".to_owned(), "-".to_owned()], |peer_ms| {
+        let quietest = digits(peer_ms.quietest() / ms.quietest());
+        [spread(peer_ms.spread()), spread(peer_ms.over(ms)), quietest]
+    });
+    let [peer, ratio, quietest] = columns;
+    format!("{peer:<21}  {ratio:<20}  {quietest:>8}")
+}
+
+/// The head of [`peer_columns`].
+pub fn peer_head() -> String {
+    format!("{:<21}  {:<20}  {:>8}", "torch ms (min..max)", "torch / ours", "quietest")
 }
 
 /// About three significant digits, without an exponent.

@@ -6,7 +6,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::optim::{Bank, Case, HEADER, Outcome, Stable, row};
+use super::bank::{Bank, Case};
+use super::optim::{Outcome, Stable, head, row};
 use super::options::{Format, OptimPlan};
 use super::output;
 use super::plot::{Curve, curve_plot};
@@ -109,7 +110,7 @@ pub fn run(plan: &OptimPlan, axis: Axis) -> Result<(), String> {
     let format = plan.common.format;
     let law = axis.law();
     if format == Format::Table {
-        println!("Law for {axis}: exponent {} ({})\n{HEADER}", law.exponent, law.why);
+        println!("Law for {axis}: exponent {} ({})\n{}", law.exponent, law.why, head());
     }
     let mut all = Vec::new();
     let mut curves = Vec::new();

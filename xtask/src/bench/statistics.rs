@@ -40,6 +40,12 @@ impl Rounds {
         Spread::of(&self.0.concat())
     }
 
+    /// The least median of a round: what the machine does when it is left alone, if it ever was.
+    pub fn quietest(&self) -> f64 {
+        let medians: Vec<f64> = self.0.iter().map(|round| Spread::of(round).median).collect();
+        Spread::of(&medians).min
+    }
+
     /// How many times longer these steps take than `other`'s: the ratio of the two medians of every round. What
     /// disturbs a machine lasts longer than a round, so that it touches both sides of a ratio.
     pub fn over(&self, other: &Self) -> Spread {
@@ -92,6 +98,7 @@ mod tests {
         let other = Rounds(vec![vec![1.0], vec![10.0, 10.0], vec![2.0]]);
         assert_eq!(own.over(&other), Spread { median: 2.0, min: 2.0, max: 3.0 });
         assert_eq!(own.spread(), Spread { median: 6.0, min: 2.0, max: 20.0 });
+        assert_eq!(own.quietest() / other.quietest(), 2.0);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use lr_train::train::output::peak_rss_mb;
 use lr_train::train::trainer::Trainer;
 use serde::Serialize;
 
+use super::bank::Random;
 use super::conditions::Conditions;
-use super::optim::Random;
 use super::options::{Format, TrainPeer, TrainPlan};
 use super::output;
 use super::peer::{Peer, Python};
@@ -57,15 +57,15 @@ pub fn run(plan: &TrainPlan) -> Result<(), String> {
     let format = plan.common.format;
     if format == Format::Table {
         println!(
-            "{:<8} {:<18} {:<22} {:>12} {:>9} {:>9}  {:<22} {:<22} torch MB",
+            "{:<8} {:<18} {:<21}  {:>12} {:>9} {:>9}  {}  {:>8}",
             "preset",
             "optimizer",
             "ms (min..max)",
             "optimizer ms",
             "tokens/s",
             "peak MB",
-            "torch ms",
-            "torch / ours"
+            output::peer_head(),
+            "torch MB"
         );
     }
     let mut outcomes = Vec::new();
@@ -223,16 +223,14 @@ fn random_tokens(config: &ExperimentConfig) -> TokenBatch {
 fn row(outcome: &Outcome) -> String {
     let Line { case, preset, optimizer_ms, tokens_per_second, peak_rss_mb, torch_peak_rss_mb, .. } =
         outcome.line;
-    let torch = outcome.torch_ms.as_ref();
     let known = |value: Option<f64>| value.map_or("-".to_owned(), output::digits);
     format!(
-        "{preset:<8} {case:<18} {:<22} {:>12} {:>9} {:>9}  {:<22} {:<22} {}",
+        "{preset:<8} {case:<18} {:<21}  {:>12} {:>9} {:>9}  {}  {:>8}",
         output::spread(outcome.ms.spread()),
         output::digits(optimizer_ms),
         output::digits(tokens_per_second),
         known(peak_rss_mb),
-        torch.map_or("-".to_owned(), |torch| output::spread(torch.spread())),
-        torch.map_or("-".to_owned(), |torch| output::spread(torch.over(&outcome.ms))),
+        output::peer_columns(&outcome.ms, outcome.torch_ms.as_ref()),
         known(torch_peak_rss_mb),
     )
 }

@@ -1,0 +1,201 @@
+//! Banks of random problems, and an optimizer that steps on one.
+
+use std::time::Instant;
+
+use lr_linalg::{DeviceError, Dims, Epilogue, Linalg, Mats, Scalar};
+use lr_manifolds::{Factors, Grid, StiefelRetraction};
+use lr_optim::{AdamW, AdamWConfig, BankOptimizer, DescentConfig, Geometry};
+use lr_train::config::OptimizerName;
+use serde::Serialize;
+
+use super::race::Contender;
+
+/// Step length, the default of the experiments.
+const LEARNING_RATE: f64 = 1.0 / 256.0;
+/// Size of a gradient's entries; normalized steps do not depend on it.
+const GRADIENT_SCALE: f64 = 1e-3;
+
+/// Shape of a bank of equal problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bank {
+    /// Pairs, or grids.
+    pub problems: usize,
+    /// Rows of each block on the left.
+    pub m: usize,
+    /// Rows on the right.
+    pub n: usize,
+    /// Columns of the factors.
+    pub rank: usize,
+    /// Blocks on the left of each problem; 1 for pairs.
+    pub blocks: usize,
+}
+
+impl Bank {
+    /// Checks that the problems are possible and their factors have at most `most` elements.
+    ///
+    /// # Errors
+    /// What is too large, and what it may be.
+    pub fn check(&self, most: usize) -> Result<(), String> {
+        let Self { problems, m, n, rank, blocks } = *self;
+        if rank > m.min(n) {
+            return Err(format!("rank {rank} of {m} x {n} matrices: it may be at most {}", m.min(n)));
+        }
+        let factors = [problems, blocks, m.max(n), rank];
+        match factors.into_iter().try_fold(1usize, usize::checked_mul) {
+            Some(elements) if elements <= most => Ok(()),
+            _ => Err(format!(
+                "{problems} problems of {m} x {n}, rank {rank}, are too large: the factors of one side may have \
+                 at most {most} elements"
+            )),
+        }
+    }
+
+    fn grid(&self) -> Grid {
+        Grid::new(&vec![self.m; self.blocks], &[self.n], self.rank)
+    }
+}
+
+/// An optimizer on a bank.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Case {
+    /// Which optimizer.
+    pub optimizer: OptimizerName,
+    /// Momentum coefficient.
+    pub nu: f64,
+    /// On what.
+    pub bank: Bank,
+}
+
+/// An optimizer on random orthonormal factors, with the constant gradient of a linear function of `W`.
+pub struct Steps<'a, B: Linalg> {
+    b: B,
+    pool: &'a rayon::ThreadPool,
+    x: Factors<B>,
+    gradient: Factors<B>,
+    optimizer: Box<dyn BankOptimizer<B>>,
+}
+
+impl<'a, B: Linalg> Steps<'a, B> {
+    /// Makes `case`'s problems; the steps run on `pool`.
+    ///
+    /// # Errors
+    /// What the optimizer refuses, or memory that cannot be had.
+    pub fn new(b: &B, pool: &'a rayon::ThreadPool, case: &Case) -> Result<Self, String> {
+        let Case { optimizer: name, nu, bank } = *case;
+        let (x, gradient) = random_problems(b, &bank).map_err(|error| error.to_string())?;
+        let optimizer: Box<dyn BankOptimizer<B>> = if name == OptimizerName::Adamw {
+            let config = AdamWConfig::default();
+            Box::new(AdamW::for_bank(b, config, x.as_ref()).map_err(|error| error.to_string())?)
+        } else {
+            let name = name.as_str();
+            let geometry: Geometry =
+                name.strip_prefix("grid-").unwrap_or(name).parse().map_err(|error| format!("{error}"))?;
+            let config = DescentConfig { momentum: nu, ..DescentConfig::default() };
+            geometry
+                .optimizer(b, bank.grid(), StiefelRetraction::Polar, config, bank.problems)
+                .map_err(|error| error.to_string())?
+        };
+        Ok(Self { b: b.clone(), pool, x, gradient, optimizer })
+    }
+
+    /// Fails where a problem broke down: its time says nothing.
+    ///
+    /// # Errors
+    /// Which problem.
+    pub fn check(&mut self) -> Result<(), String> {
+        let measures = self.optimizer.measure(&self.b, self.x.as_ref(), self.gradient.as_ref());
+        match measures.map_err(|error| error.to_string())?.broken {
+            Some(problem) => Err(format!("problem {problem} broke down")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<B: Linalg> Contender for Steps<'_, B> {
+    fn turn(&mut self, warm: usize, steps: usize) -> Result<Vec<f64>, String> {
+        let Self { b, pool, x, gradient, optimizer } = self;
+        let times = pool.install(|| {
+            let mut times = Vec::with_capacity(warm + steps);
+            for _ in 0..warm + steps {
+                let started = Instant::now();
+                optimizer.step(b, x.as_mut(), gradient.as_ref(), LEARNING_RATE);
+                b.sync()?;
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
+            Ok::<_, DeviceError>(times)
+        });
+        Ok(times.map_err(|error| error.to_string())?.split_off(warm))
+    }
+}
+
+/// Factors with orthonormal blocks, and `(G B, G^T A)` for `G = P Q^T` with random `P` and `Q` of the factors'
+/// shapes: a consistent gradient, without the dense `G`.
+fn random_problems<B: Linalg>(b: &B, bank: &Bank) -> Result<(Factors<B>, Factors<B>), DeviceError> {
+    let Bank { problems, m, n, rank, blocks } = *bank;
+    let (left, right) = (Dims::new(problems, blocks * m, rank), Dims::new(problems, n, rank));
+    let mut random = Random(1);
+    let mut orthonormal = |dims: Dims, rows: usize| -> Result<Mats<B>, DeviceError> {
+        let each = Dims::new(dims.len() / (rows * rank), rows, rank);
+        let mut q = Mats::from_slice(b, each, &random.values(each))?;
+        let mut r = Mats::zeros(b, Dims::square(each.batch, rank))?;
+        let mut status = Mats::zeros(b, Dims::scalars(each.batch))?;
+        b.qr(q.as_mut(), r.as_mut(), status.as_mut());
+        Mats::from_slice(b, dims, &q.to_vec(b)?)
+    };
+    let x = Factors { left: orthonormal(left, m)?, right: orthonormal(right, n)? };
+    let p = Mats::from_slice(b, left, &random.values(left))?;
+    let q = Mats::from_slice(b, right, &random.values(right))?;
+    let times_small = |tall: &Mats<B>, other: &Mats<B>, factor: &Mats<B>| -> Result<Mats<B>, DeviceError> {
+        let mut small = Mats::zeros(b, Dims::square(problems, rank))?;
+        b.gemm(GRADIENT_SCALE, other.as_ref().t(), factor.as_ref().n(), Epilogue::Overwrite, small.as_mut());
+        let mut product = Mats::zeros(b, tall.dims())?;
+        b.gemm(1.0, tall.as_ref().n(), small.as_ref().n(), Epilogue::Overwrite, product.as_mut());
+        Ok(product)
+    };
+    let gradient = Factors { left: times_small(&p, &q, &x.right)?, right: times_small(&q, &p, &x.left)? };
+    Ok((x, gradient))
+}
+
+/// Uniform numbers on [-1, 1) from a 64-bit linear congruence (Knuth's MMIX constants).
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next 31 bits.
+    pub fn bits(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    /// As many numbers as `dims` has elements.
+    pub fn values<T: Scalar>(&mut self, dims: Dims) -> Vec<T> {
+        (0..dims.len()).map(|_| T::from_f64(f64::from(self.bits()) / f64::from(1u32 << 30) - 1.0)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lr_linalg::{Blas, Cpu};
+
+    #[test]
+    fn random_problems_are_orthonormal_block_by_block_and_their_gradients_consistent() {
+        let b = Cpu::<f64>::new();
+        let (x, gradient) =
+            random_problems(&b, &Bank { problems: 2, m: 7, n: 5, rank: 3, blocks: 2 }).unwrap();
+        assert_eq!(x.left.dims(), Dims::new(2, 14, 3));
+        let product = |a: &Mats<Cpu<f64>>, c: &Mats<Cpu<f64>>| {
+            let mut small = Mats::zeros(&b, Dims::square(2, 3)).unwrap();
+            b.gemm(1.0, a.as_ref().t(), c.as_ref().n(), Epilogue::Overwrite, small.as_mut());
+            small.to_vec(&b).unwrap()
+        };
+        // Two orthonormal blocks above one another: twice the identity.
+        for (k, entry) in product(&x.left, &x.left).into_iter().enumerate() {
+            let expected = if k % 9 % 4 == 0 { 2.0 } else { 0.0 };
+            assert!((entry - expected).abs() < 1e-14);
+        }
+        // A^T G_A = G_B^T B.
+        let (one, other) = (product(&x.left, &gradient.left), product(&gradient.right, &x.right));
+        assert!(one.iter().zip(&other).all(|(a, c)| (a - c).abs() < 1e-15));
+        assert!(one.iter().any(|a| a.abs() > 1e-6));
+    }
+}
