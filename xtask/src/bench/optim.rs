@@ -113,7 +113,7 @@ impl<'a> Stable<'a> {
         Conditions::begin(self.plan.common.threads, torch)
     }
 
-    /// Measures one case on `threads` threads; the peer keeps those that it was started with.
+    /// Measures one case on `threads` threads, which are the plan's wherever there is a peer.
     ///
     /// # Errors
     /// Why it cannot be measured.

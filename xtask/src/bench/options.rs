@@ -153,6 +153,11 @@ impl OptimOptions {
         if let Some(nu) = momenta.iter().find(|nu| !(0.0..1.0).contains(*nu)) {
             return Err(format!("--momentum {nu}: coefficients lie in [0, 1)"));
         }
+        if self.scaling == Some(Axis::Threads) && self.vs.is_some() {
+            return Err(
+                "--scaling threads --vs torch: the peer cannot change its threads; leave out --vs".into()
+            );
+        }
         let device = check_device(self.device.unwrap_or(Device::Cpu))?;
         let mut cases = Vec::new();
         for optimizer in names {
@@ -377,6 +382,7 @@ mod tests {
             ("optim --optimizers sgd", "sgd"),
             ("optim --vs jax", "torch"),
             ("optim --scaling height", "rows"),
+            ("optim --scaling threads --vs torch", "leave out --vs"),
             ("optim --device cuda", "not built"),
         ] {
             let message = optim(line).unwrap_err();
