@@ -5,12 +5,17 @@
     {"memory": {}}                      -> {"peak_rss_mb": ...}   largest resident memory so far, 10^6 bytes
     anything that goes wrong            -> {"error": "..."}
 
+A turn that fails is tried once more on what a new setup gives: torch.linalg.svd sometimes does not converge on a matrix
+whose singular values are all nearly 1, which is what a polar retraction asks of it.
+
 The end of standard input ends the program.
 """
 import json
 import resource
 import sys
 import time
+
+import torch
 
 
 def timed(step, warm, steps):
@@ -27,16 +32,22 @@ def timed(step, warm, steps):
 
 def serve(setup):
     """Answers until standard input ends. `setup(**arguments)` returns a function that does one step."""
-    step = None
+    step, what = None, None
     for line in sys.stdin:
         try:
             (kind, arguments), = json.loads(line).items()
             if kind == "setup":
-                step = None
-                step = setup(**arguments)
+                step, what = None, arguments
+                step = setup(**what)
                 answer = {"ready": True}
             elif kind == "turn":
-                answer = {"ms": timed(step, arguments["warm"], arguments["steps"])}
+                try:
+                    times = timed(step, **arguments)
+                except torch.linalg.LinAlgError as error:
+                    print(f"{error}\ntried once more on other random numbers", file=sys.stderr)
+                    step = setup(**what)
+                    times = timed(step, **arguments)
+                answer = {"ms": times}
             elif kind == "memory":
                 answer = {"peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
             else:

@@ -157,8 +157,7 @@ fn measure<B: Linalg>(
     let made = pool.install(|| Calls::new(b, operation, Dims::new(plan.problems, rows, cols)));
     let mut calls = made.map_err(|error| error.to_string())?;
     let mut contender = OnPool { pool: &pool, calls: &mut calls };
-    let mut times = race(&mut [&mut contender], plan.common.turns)?;
-    let ms = times.pop().unwrap_or_default();
+    let ms = race(&mut [&mut contender], plan.common.turns).pop().ok_or("no times were taken")??;
     let median = ms.spread().median;
     let line = Line {
         case: operation.name(),

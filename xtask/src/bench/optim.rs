@@ -70,7 +70,7 @@ impl Outcome {
 /// # Errors
 /// A case that cannot be measured, or a file that cannot be written.
 pub fn run(plan: &OptimPlan) -> Result<(), String> {
-    let mut stable = Stable::new(plan)?;
+    let mut stable = Stable::new(plan);
     let conditions = stable.conditions();
     let mut outcomes = Vec::new();
     if plan.common.format == Format::Table {
@@ -94,17 +94,14 @@ pub struct Stable<'a> {
 
 impl<'a> Stable<'a> {
     /// Starts the peer if there is to be one. Where it cannot be had, standard error says how to install it, and
-    /// the bench goes on without.
-    ///
-    /// # Errors
-    /// A peer that is there and does not start.
-    pub fn new(plan: &'a OptimPlan) -> Result<Self, String> {
+    /// the bench goes on without, as it does wherever the peer fails.
+    pub fn new(plan: &'a OptimPlan) -> Self {
         let python = plan.peer.and_then(|OptimPeer::Torch| output::or_say(Python::find()));
         let start = |python: Python| {
-            let peer = Peer::start(&python, "torch_optim.py", plan.common.threads)?;
-            Ok::<_, String>((python, peer))
+            let peer = Peer::start(&python, "torch_optim.py", plan.common.threads);
+            Some((python, output::or_say(peer)?))
         };
-        Ok(Self { plan, peer: python.map(start).transpose()? })
+        Self { plan, peer: python.and_then(start) }
     }
 
     /// The conditions of what follows.
@@ -135,7 +132,7 @@ fn measure<B: Linalg>(
     common: &Common,
     case: &Case,
     threads: usize,
-    mut peer: Option<&mut Peer>,
+    peer: Option<&mut Peer>,
 ) -> Result<Outcome, String> {
     let pool = output::pool(threads)?;
     let explain = |error: &dyn std::fmt::Display| format!("{} nu {}: {error}", case.optimizer, case.nu);
@@ -143,17 +140,21 @@ fn measure<B: Linalg>(
     let contender =
         |case: &Case| pool.install(|| Steps::new(b, &pool, case)).map_err(|error| explain(&error));
     let (mut own, mut adamw) = (contender(case)?, contender(&adamw_case)?);
-    if let Some(peer) = &mut peer {
-        peer.set_up(&PeerCase::from(case)).map_err(|error| explain(&error))?;
-    }
+    let peer = peer.and_then(|peer| {
+        let ready = peer.set_up(&PeerCase::from(case)).map(|()| peer);
+        output::or_say(ready.map_err(|error| explain(&error)))
+    });
     let mut contenders: Vec<&mut dyn Contender> = vec![&mut own, &mut adamw];
     if let Some(peer) = peer {
         contenders.push(peer);
     }
-    let mut times = race(&mut contenders, common.turns).map_err(|error| explain(&error))?.into_iter();
+    let mut times =
+        race(&mut contenders, common.turns).into_iter().map(|times| times.map_err(|error| explain(&error)));
     own.check().map_err(|error| explain(&error))?;
     match (times.next(), times.next()) {
-        (Some(ms), Some(adamw_ms)) => Ok(Outcome::new(case, threads, ms, adamw_ms, times.next())),
+        (Some(ms), Some(adamw_ms)) => {
+            Ok(Outcome::new(case, threads, ms?, adamw_ms?, times.next().and_then(output::or_say)))
+        }
         _ => Err(explain(&"no times were taken")),
     }
 }

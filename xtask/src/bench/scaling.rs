@@ -94,7 +94,7 @@ impl Axis {
 struct Series {
     optimizer: &'static str,
     nu: f64,
-    /// Least squares over all points; absent where there are fewer than two.
+    /// Least squares over the quietest rounds of all points; absent where there are fewer than two.
     exponent: Option<f64>,
     law: f64,
     points: Vec<Outcome>,
@@ -105,7 +105,7 @@ struct Series {
 /// # Errors
 /// A point that cannot be measured, or a file that cannot be written.
 pub fn run(plan: &OptimPlan, axis: Axis) -> Result<(), String> {
-    let mut stable = Stable::new(plan)?;
+    let mut stable = Stable::new(plan);
     let conditions = stable.conditions();
     let format = plan.common.format;
     let law = axis.law();
@@ -128,7 +128,8 @@ pub fn run(plan: &OptimPlan, axis: Axis) -> Result<(), String> {
             let outcome = stable.measure(&case, threads)?;
             let label = || format!("{}  {axis} {value}", row(&outcome));
             output::show(format, &outcome.line, label)?;
-            points.push((value as f64, outcome.line.median_ms));
+            // Of a quiet round, so that a disturbance of one point does not pass for a law.
+            points.push((value as f64, outcome.ms.quietest()));
             series.points.push(outcome);
         }
         series.exponent = exponent(&points);

@@ -96,24 +96,23 @@ fn measure<B: Neural>(
     peer: Option<(&Python, TrainPeer)>,
 ) -> Result<Outcome, String> {
     forget_peak_memory();
-    let mut peer = match peer {
-        // A fresh process for every case: its peak memory cannot be reset.
-        Some((python, kind)) => {
-            let mut peer = Peer::start(python, "torch_train.py", config.threads)?;
+    // A fresh process for every case: its peak memory cannot be reset. Where it fails, the bench goes on without.
+    let mut peer = peer.and_then(|(python, kind)| {
+        let peer = Peer::start(python, "torch_train.py", config.threads).and_then(|mut peer| {
             peer.set_up(&PeerModel::new(config, kind))?;
-            Some(peer)
-        }
-        None => None,
-    };
+            Ok(peer)
+        });
+        output::or_say(peer)
+    });
     let mut own = Steps::new(b, optimizer, config)?;
     let mut contenders: Vec<&mut dyn Contender> = vec![&mut own];
     if let Some(peer) = &mut peer {
         contenders.push(peer);
     }
-    let mut times = race(&mut contenders, turns)?.into_iter();
+    let mut times = race(&mut contenders, turns).into_iter();
     let peak_rss_mb = peak_rss_mb();
-    let ms = times.next().ok_or("no times were taken")?;
-    let torch_ms = times.next();
+    let ms = times.next().ok_or("no times were taken")??;
+    let torch_ms = times.next().and_then(output::or_say);
     let line = Line {
         case: optimizer.as_str(),
         preset: config.preset.as_str(),
@@ -123,7 +122,7 @@ fn measure<B: Neural>(
         tokens_per_second: rounded(config.model.tokens_per_step() as f64 / ms.spread().median * 1e3),
         peak_rss_mb: peak_rss_mb.map(rounded),
         torch_ratio: torch_ms.as_ref().map(|torch| rounded(torch.over(&ms).median)),
-        torch_peak_rss_mb: peer.as_mut().map(Peer::peak_rss_mb).transpose()?.map(rounded),
+        torch_peak_rss_mb: peer.as_mut().and_then(|peer| output::or_say(peer.peak_rss_mb())).map(rounded),
     };
     Ok(Outcome { line, ms, torch_ms })
 }
