@@ -71,7 +71,7 @@ impl Conditions {
         let load =
             |load: Option<[f64; 3]>| load.map_or("unknown".to_owned(), |load| format!("{:.2}", load[0]));
         format!(
-            "{}, {} cores, {} threads; load {} before, {} after{}",
+            "{}, cores {}, threads {}; load {} before, {} after{}",
             self.machine.cpu.as_deref().unwrap_or("unknown processor"),
             self.machine.cores,
             self.machine.threads,
