@@ -185,6 +185,10 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         ray.direction.norm(b, kind, out, health, scope);
     }
 
+    fn carries_orthonormal_factors(&self) -> bool {
+        true
+    }
+
     fn reorthogonalize(
         &self,
         b: &B,

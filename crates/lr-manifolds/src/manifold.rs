@@ -204,6 +204,12 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
         scope: &Scope<'_, B>,
     );
 
+    /// Whether orthonormal factors are carried from step to step, so that [`Manifold::reorthogonalize`] has
+    /// something to do.
+    fn carries_orthonormal_factors(&self) -> bool {
+        false
+    }
+
     /// Restores the orthonormality that rounding wears off the point and its frame, leaving `A B^T` as
     /// it is up to rounding. Geometries without orthonormal factors have nothing to do.
     fn reorthogonalize(

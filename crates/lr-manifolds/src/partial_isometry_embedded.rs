@@ -148,6 +148,10 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         ray.direction.norm(b, kind, out, health, scope);
     }
 
+    fn carries_orthonormal_factors(&self) -> bool {
+        true
+    }
+
     fn reorthogonalize(
         &self,
         b: &B,

@@ -234,6 +234,10 @@ impl<B: Linalg, S: LevelSet<B>> Manifold<B> for SpaceDecoupling<S> {
         b.map(Map::Sqrt, out);
     }
 
+    fn carries_orthonormal_factors(&self) -> bool {
+        true
+    }
+
     fn reorthogonalize(
         &self,
         b: &B,

@@ -31,7 +31,7 @@ pub struct BankMeasures {
 pub struct RepairCounts {
     /// Gram matrices that had to be shifted before they could be factored: the only ones that nobody asked for.
     pub safeguards: u64,
-    /// Factors made orthonormal again.
+    /// Factors made orthonormal again, in geometries that carry orthonormal ones from step to step.
     pub reorthogonalizations: u64,
     /// Momenta brought back to the tangent space or reset.
     pub momenta: u64,

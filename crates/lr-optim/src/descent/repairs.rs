@@ -68,7 +68,7 @@ fn due<'s, B: Linalg>(
     Some(flags)
 }
 
-/// Orthogonality of the factors of the new point `x`. Mending a slice's healthy problems with the worn ones
+/// Orthogonality of the factors of the new point `x`, where the geometry carries orthonormal ones. Mending a slice's healthy problems with the worn ones
 /// does them no harm.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn reorthogonalize<B: Linalg, M: Manifold<B>>(
@@ -82,6 +82,9 @@ pub(super) fn reorthogonalize<B: Linalg, M: Manifold<B>>(
     counters: &mut Counters<'_, B>,
     scope: &Scope<'_, B>,
 ) {
+    if !manifold.carries_orthonormal_factors() {
+        return;
+    }
     scope.nest(|scope| {
         let at = Base { x: x.as_ref(), frame: &*frame };
         let measure = |out: MatsMut<'_, B>, scope: &Scope<'_, B>| {
