@@ -116,7 +116,7 @@ impl Arrays {
         let file = format!("{}: {name}", self.path.display());
         let Some(array) = self.archive.by_name(name).expect(&file) else { return Vec::new() };
         let shape: Vec<usize> = array.shape().iter().map(|n| *n as usize).collect();
-        let kind = array.dtype().descr();
+        let (kind, order) = (array.dtype().descr(), array.order());
         let values: Vec<f64> = match kind.trim_matches(['\'', '"']) {
             "|b1" => array.into_vec::<bool>().expect(&file).into_iter().map(f64::from).collect(),
             "<i8" => array.into_vec::<i64>().expect(&file).into_iter().map(|x| x as f64).collect(),
@@ -128,7 +128,13 @@ impl Arrays {
             [rows, cols] | [_, rows, cols] => (rows, cols),
             _ => panic!("{file}: unexpected shape {shape:?}"),
         };
-        values.chunks(rows * cols).map(|c| Dense { rows, cols, data: c.to_vec() }).collect()
+        let matrix = |c: &[f64]| match order {
+            npyz::Order::C => Dense { rows, cols, data: c.to_vec() },
+            // Column by column.
+            npyz::Order::Fortran => Dense { rows: cols, cols: rows, data: c.to_vec() }.t(),
+        };
+        assert!(order == npyz::Order::C || shape.len() < 3, "{file}: a column-major array of rank 3");
+        values.chunks(rows * cols).map(matrix).collect()
     }
 
     /// The single number of array `name`.

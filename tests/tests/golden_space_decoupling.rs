@@ -4,12 +4,12 @@
 
 use lr_linalg::{Coef, Cpu, Dims, Linalg, Mats, Reference, Scope, Scratch};
 use lr_manifolds::{
-    Base, Factors, HealthMut, LevelSet, Manifold, Ray, Retraction, SpaceDecoupling, Transport,
+    Base, Derivatives, Factors, HealthMut, LevelSet, Manifold, Ray, Retraction, SecondOrderManifold,
+    SpaceDecoupling, Transport,
     level_set::{Oblique, Sphere, StackedStiefel, Unconstrained},
     space_decoupling::{
         DecouplingFrame,
         retractions::{DecouplingProjection, DecouplingRetraction},
-        second_order::Derivatives,
     },
 };
 use lr_tests::{

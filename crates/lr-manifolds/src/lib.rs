@@ -73,7 +73,8 @@ pub use fixed_rank_retractions::{OrthographicRetraction, SvdRetraction};
 pub use grid::{Blocks, Grid, ShapeError};
 pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
-    Base, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten, State, Tangent, Transport,
+    Base, Derivatives, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten, SecondOrderManifold,
+    State, Tangent, Transport,
 };
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedProjection, PartialIsometryLifted};

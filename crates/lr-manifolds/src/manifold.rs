@@ -331,6 +331,39 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     }
 }
 
+/// Pulled-back derivatives of `f` at `X = L R^T` along a tangent vector `eta` with coordinates `(K, Vp)`, ambient
+/// `K R^T + L Vp^T`. With `E = grad f(X)` and `D = D grad f(X)[eta]`; neither is formed here.
+#[derive(Debug)]
+pub struct Derivatives<'a, B: Linalg> {
+    /// `(E R, E^T L)`.
+    pub egrad: FactorsRef<'a, B>,
+    /// `(E Vp, E^T K)`.
+    pub egrad_along: FactorsRef<'a, B>,
+    /// `(D R, D^T L)`.
+    pub ehess: FactorsRef<'a, B>,
+}
+
+impl<B: Linalg> Clone for Derivatives<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<B: Linalg> Copy for Derivatives<'_, B> {}
+
+/// A geometry that knows the Hessian of a function from its derivatives in the ambient space.
+pub trait SecondOrderManifold<B: Linalg>: Manifold<B> {
+    /// `out = Hess f(x)[v]`, the Riemannian Hessian along the tangent vector `v`.
+    fn ehess_to_rhess(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        f: Derivatives<'_, B>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    );
+}
+
 /// Order to which a retraction follows the geodesic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {

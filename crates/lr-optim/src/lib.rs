@@ -42,6 +42,7 @@ mod muon;
 mod preconditioned;
 mod registry;
 mod schedule;
+pub mod solve;
 mod state;
 
 pub use adamw::{AdamW, AdamWConfig};

@@ -10,31 +10,15 @@
 //! The published slides leave out the last `P_T` and the term `-Vp N^T H`.
 
 use super::{SpaceDecoupling, remove_span, solve_left, solve_right};
-use crate::{Base, FactorsMut, FactorsRef, LevelSet};
+use crate::{Base, Derivatives, FactorsMut, FactorsRef, LevelSet, SecondOrderManifold};
 use lr_linalg::{
     Coef,
     Epilogue::{Overwrite, Scale},
     Linalg, Scope,
 };
 
-/// Pulled-back derivatives of `f` at `X = H V^T` along a tangent vector `(K, Vp)`; `E` and `D` themselves are never
-/// formed here.
-#[derive(Clone, Copy, Debug)]
-pub struct Derivatives<'a, B: Linalg> {
-    /// `(E V, E^T H)`.
-    pub egrad: FactorsRef<'a, B>,
-    /// `(E Vp, E^T K)`.
-    pub egrad_along: FactorsRef<'a, B>,
-    /// `(D V, D^T H)`.
-    pub ehess: FactorsRef<'a, B>,
-}
-
-impl<S> SpaceDecoupling<S> {
-    /// `out = Hess f (x)[(K, Vp)]`.
-    ///
-    /// # Panics
-    /// If shapes differ.
-    pub fn ehess_to_rhess<B: Linalg>(
+impl<B: Linalg, S: LevelSet<B>> SecondOrderManifold<B> for SpaceDecoupling<S> {
+    fn ehess_to_rhess(
         &self,
         b: &B,
         at: Base<'_, B, Self>,
@@ -42,9 +26,7 @@ impl<S> SpaceDecoupling<S> {
         f: Derivatives<'_, B>,
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
-    ) where
-        S: LevelSet<B>,
-    {
+    ) {
         let (h, frame) = (at.x.left, at.frame);
         let FactorsMut { left: mut k_out, right: mut vp_out } = out;
         scope.nest(|scope| {

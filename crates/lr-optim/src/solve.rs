@@ -1,0 +1,69 @@
+//! Classical solvers on the manifolds of `lr-manifolds`: one problem at a time, to high accuracy.
+//!
+//! A [`Problem`] knows its cost and pulled-back derivatives, a solver moves a point, a [`Stop`] says when it is
+//! enough and whether that means convergence, an observer sees every [`Iteration`]. Three solvers:
+//!
+//! | solver | asks for | use it |
+//! |---|---|---|
+//! | [`GradientDescent`] | gradients | as the baseline; Armijo backtracking from a Barzilai-Borwein step |
+//! | [`ConjugateGradients`] | gradients, a transport | large problems without a Hessian |
+//! | [`TrustRegions`] | Hessian-vector products | high accuracy; converges superlinearly |
+//!
+//! [`check_gradient`] and [`check_hessian`] compare a problem's derivatives with differences.
+//!
+//! ```
+//! use lr_linalg::{Blas, Cpu, Dims, Epilogue, Linalg, Mats};
+//! use lr_manifolds::{Factors, FactorsMut, FactorsRef, SpaceDecoupling, level_set::Sphere};
+//! use lr_manifolds::space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction};
+//! use lr_optim::solve::{ConjugateGradients, Problem, SolveError, Stop, Termination};
+//!
+//! /// `<G, X>`: on the unit sphere of bounded rank its minimum is minus the norm of the leading part of G.
+//! struct Linear(Mats<Cpu<f64>>);
+//! impl Problem<Cpu<f64>> for Linear {
+//!     fn cost(&mut self, b: &Cpu<f64>, x: FactorsRef<'_, Cpu<f64>>) -> Result<f64, SolveError> {
+//!         let mut gv = Mats::zeros(b, x.left.dims())?;
+//!         b.gemm(1.0, self.0.as_ref().n(), x.right.n(), Epilogue::Overwrite, gv.as_mut());
+//!         let mut out = Mats::zeros(b, Dims::scalars(1))?;
+//!         b.dot(1.0, gv.as_ref(), x.left, 0.0, out.as_mut());
+//!         Ok(out.to_vec(b)?[0])
+//!     }
+//!     fn egrad(&mut self, b: &Cpu<f64>, x: FactorsRef<'_, Cpu<f64>>, out: FactorsMut<'_, Cpu<f64>>) -> Result<(), SolveError> {
+//!         b.gemm(1.0, self.0.as_ref().n(), x.right.n(), Epilogue::Overwrite, out.left);
+//!         b.gemm(1.0, self.0.as_ref().t(), x.left.n(), Epilogue::Overwrite, out.right);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let b = Cpu::<f64>::new();
+//! // Singular values 3, 2 and 1: the best X of rank 2 has cost -sqrt(9 + 4).
+//! let g = Mats::from_slice(&b, Dims::new(1, 3, 3), &[3., 0., 0., 0., 2., 0., 0., 0., 1.])?;
+//! let start = Factors {
+//!     left: Mats::from_slice(&b, Dims::new(1, 3, 2), &[0.8, 0., 0., 0., 0., 0.6])?,
+//!     right: Mats::from_slice(&b, Dims::new(1, 3, 2), &[0.6, 0., 0.8, 0., 0., 1.])?,
+//! };
+//! let manifold = SpaceDecoupling::new(3, 3, 2, Sphere, 0.5)?;
+//! let solver = ConjugateGradients::default();
+//! let (second, projection) = (DecouplingRetraction::Second, DecouplingProjection);
+//! let stop = Stop::gradient_below(1e-9).or(Stop::iterations(200));
+//! let solution = solver.solve(&b, &manifold, &second, &projection, &mut Linear(g), start, &stop, &mut |_| {})?;
+//! assert_eq!(solution.outcome.termination, Termination::Converged);
+//! assert!((solution.outcome.cost + 13f64.sqrt()).abs() < 1e-12);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod calculus;
+mod check;
+mod conjugate_gradients;
+mod gradient_descent;
+mod line_search;
+mod problem;
+mod stop;
+mod trust_regions;
+
+pub use check::{Slope, check_gradient, check_hessian};
+pub use conjugate_gradients::{BetaRule, ConjugateGradients};
+pub use gradient_descent::GradientDescent;
+pub use line_search::LineSearch;
+pub use problem::{Evaluations, Problem, SecondOrderProblem, SolveError};
+pub use stop::{Iteration, Outcome, Solution, Stop, Termination};
+pub use trust_regions::TrustRegions;

@@ -1,0 +1,208 @@
+//! Trust regions with truncated conjugate gradients (Absil, Baker and Gallivan 2007).
+//!
+//! Each outer iteration minimizes the model `m(eta) = f + <g, eta> + <eta, Hess eta>/2` over `|eta| <= radius` by
+//! Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the residual has
+//! fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The radius follows the
+//! ratio of actual to predicted decrease, regularized against rounding near convergence (Conn, Gould and Toint
+//! 2000, 17.4.2).
+
+use super::{
+    Iteration, SecondOrderProblem, Solution, SolveError, Stop, Termination,
+    calculus::{Calculus, Point},
+};
+use lr_linalg::Linalg;
+use lr_manifolds::{Factors, Retraction, SecondOrderManifold, Tangent};
+
+/// The solver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrustRegions {
+    /// Largest radius; 0 takes the root of the manifold's dimension.
+    pub largest_radius: f64,
+    /// First radius as a share of the largest.
+    pub first_share: f64,
+    /// Least ratio of actual to predicted decrease for a step to be taken, below 1/4.
+    pub accept: f64,
+    /// Order of convergence less 1 of the inner iteration.
+    pub theta: f64,
+    /// Linear reduction of the residual that the inner iteration reaches at least.
+    pub kappa: f64,
+    /// Inner iterations at most; 0 takes the manifold's dimension.
+    pub inner: usize,
+}
+
+impl Default for TrustRegions {
+    fn default() -> Self {
+        Self { largest_radius: 0.0, first_share: 0.125, accept: 0.1, theta: 1.0, kappa: 0.1, inner: 0 }
+    }
+}
+
+/// Scale of the regularization of the ratio, in units of rounding of the cost.
+const RHO_REGULARIZATION: f64 = 1e3;
+
+/// Vectors of the inner iteration.
+struct Inner<B: Linalg> {
+    eta: Tangent<B>,
+    hess_eta: Tangent<B>,
+    residual: Tangent<B>,
+    delta: Tangent<B>,
+    hess_delta: Tangent<B>,
+}
+
+/// Why the inner iteration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InnerEnd {
+    Boundary,
+    Residual,
+    Budget,
+}
+
+impl TrustRegions {
+    fn validate(&self) -> Result<(), SolveError> {
+        let ranges = [
+            ("accept", self.accept, 0.0..0.25, "must lie in [0, 1/4)"),
+            ("first_share", self.first_share, f64::MIN_POSITIVE..1.0, "must lie in (0, 1)"),
+            ("kappa", self.kappa, f64::MIN_POSITIVE..1.0, "must lie in (0, 1)"),
+            ("theta", self.theta, 0.0..f64::MAX, "must not be negative"),
+            ("largest_radius", self.largest_radius, 0.0..f64::MAX, "must not be negative"),
+        ];
+        match ranges.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
+            Some((name, value, _, requirement)) => Err(SolveError::Setting { name, value, requirement }),
+            None => Ok(()),
+        }
+    }
+
+    /// Descends from `start`.
+    ///
+    /// # Errors
+    /// [`SolveError`]: a start of another shape, numbers that are not finite, a failing device.
+    #[allow(clippy::too_many_arguments)]
+    pub fn solve<B, M, P, R>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        problem: &mut P,
+        start: Factors<B>,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: SecondOrderManifold<B>,
+        P: SecondOrderProblem<B>,
+        R: Retraction<B, M>,
+    {
+        self.validate()?;
+        let mut calculus = Calculus::new(b, manifold, problem)?;
+        let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
+        let mut gradient = calculus.tangent()?;
+        let mut work = Inner {
+            eta: calculus.tangent()?,
+            hess_eta: calculus.tangent()?,
+            residual: calculus.tangent()?,
+            delta: calculus.tangent()?,
+            hess_delta: calculus.tangent()?,
+        };
+        let largest =
+            if self.largest_radius > 0.0 { self.largest_radius } else { (manifold.dim() as f64).sqrt() };
+        let budget = if self.inner > 0 { self.inner } else { manifold.dim() };
+        let (mut radius, mut inner, mut step) = (self.first_share * largest, 0, 0.0);
+        let mut cost = calculus.cost(&point)?;
+        calculus.gradient(&point, &mut gradient)?;
+        let mut norm = calculus.norm(&point, &gradient)?;
+        loop {
+            if let Some(end) = calculus.record([cost, norm, step], inner, stop, observe)? {
+                return Ok(calculus.solution(
+                    point.x,
+                    (end, "the stopping criterion holds"),
+                    [cost, norm],
+                    inner,
+                ));
+            }
+            if radius < f64::EPSILON * largest {
+                let reason = (Termination::Exhausted, "the trust region has shrunk to rounding");
+                return Ok(calculus.solution(point.x, reason, [cost, norm], inner));
+            }
+            let (ended, taken) =
+                self.inner(&mut calculus, &point, &gradient, norm, radius, budget, &mut work)?;
+            inner += taken;
+            calculus.iteration += 1;
+            // m(eta) - f = <g, eta> + <eta, Hess eta>/2.
+            let model = calculus.inner(&point, &gradient, &work.eta)?
+                + 0.5 * calculus.inner(&point, &work.eta, &work.hess_eta)?;
+            let length = calculus.norm(&point, &work.eta)?;
+            let sound = calculus.retract(retraction, &point, &work.eta, 1.0, &mut next)?.is_some();
+            let reached = if sound { calculus.cost(&next)? } else { f64::INFINITY };
+            let slack = cost.abs().max(1.0) * f64::EPSILON * RHO_REGULARIZATION;
+            let ratio = (cost - reached + slack) / (-model + slack);
+            // Not "at least": a ratio that is not a number shrinks the region, too.
+            if !(ratio >= 0.25) || !(model <= 0.0) {
+                radius = 0.25 * length.min(radius);
+            } else if ratio > 0.75 && ended == InnerEnd::Boundary {
+                radius = (2.0 * radius).min(largest);
+            }
+            step = 0.0;
+            if ratio > self.accept && model <= 0.0 && reached.is_finite() {
+                (cost, step) = (reached, length);
+                std::mem::swap(&mut point, &mut next);
+                calculus.gradient(&point, &mut gradient)?;
+                norm = calculus.norm(&point, &gradient)?;
+            }
+        }
+    }
+
+    /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended and after
+    /// how many products.
+    #[allow(clippy::too_many_arguments)]
+    fn inner<B, M, P>(
+        &self,
+        calculus: &mut Calculus<'_, B, M, P>,
+        point: &Point<B, M>,
+        gradient: &Tangent<B>,
+        norm: f64,
+        radius: f64,
+        budget: usize,
+        work: &mut Inner<B>,
+    ) -> Result<(InnerEnd, usize), SolveError>
+    where
+        B: Linalg,
+        M: SecondOrderManifold<B>,
+        P: SecondOrderProblem<B>,
+    {
+        let Inner { eta, hess_eta, residual, delta, hess_delta } = work;
+        calculus.combine(0.0, gradient, 0.0, eta);
+        calculus.combine(0.0, gradient, 0.0, hess_eta);
+        calculus.combine(1.0, gradient, 0.0, residual);
+        calculus.combine(-1.0, gradient, 0.0, delta);
+        // Inner products of eta and delta, carried along by their recurrences.
+        let (mut ee, mut ed, mut dd, mut rr) = (0.0, 0.0, norm * norm, norm * norm);
+        let target = norm * norm.powf(self.theta).min(self.kappa);
+        for taken in 1..=budget {
+            calculus.hessian(point, delta, hess_delta)?;
+            let curvature = calculus.inner(point, delta, hess_delta)?;
+            let alpha = rr / curvature;
+            let reach = ee + 2.0 * alpha * ed + alpha * alpha * dd;
+            // Not "positive": NaN ends at the boundary as negative curvature does.
+            if !(curvature > 0.0) || reach >= radius * radius {
+                let tau = (-ed + (ed * ed + dd * (radius * radius - ee)).max(0.0).sqrt()) / dd;
+                calculus.combine(tau, delta, 1.0, eta);
+                calculus.combine(tau, hess_delta, 1.0, hess_eta);
+                return Ok((InnerEnd::Boundary, taken));
+            }
+            calculus.combine(alpha, delta, 1.0, eta);
+            calculus.combine(alpha, hess_delta, 1.0, hess_eta);
+            calculus.combine(alpha, hess_delta, 1.0, residual);
+            let new = calculus.inner(point, residual, residual)?;
+            if new.max(0.0).sqrt() <= target {
+                return Ok((InnerEnd::Residual, taken));
+            }
+            let beta = new / rr;
+            ee = reach;
+            ed = beta * (ed + alpha * dd);
+            dd = new + beta * beta * dd;
+            rr = new;
+            calculus.combine(-1.0, residual, beta, delta);
+        }
+        Ok((InnerEnd::Budget, budget))
+    }
+}

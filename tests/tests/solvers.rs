@@ -1,0 +1,328 @@
+//! The solvers on golden problems of the space-decoupling manifold: a masked fit to machine accuracy, rotation
+//! synchronization with its certificate, a Markov chain, graph similarity with its closed form.
+
+use lr_linalg::{Blas, Cpu, Dims, Epilogue, Mats};
+use lr_manifolds::{
+    Factors, FactorsMut, FactorsRef, LevelSet, LevelSetShape, SpaceDecoupling,
+    level_set::{Oblique, Sphere, StackedStiefel},
+    space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
+};
+use lr_optim::solve::{
+    BetaRule, ConjugateGradients, GradientDescent, Iteration, Problem, SecondOrderProblem, Slope, SolveError,
+    Stop, Termination, TrustRegions, check_gradient, check_hessian,
+};
+use lr_tests::{
+    dense::Dense,
+    golden::{self, Arrays},
+};
+use rand::{SeedableRng, rngs::StdRng};
+
+type B = Cpu<f64>;
+
+/// A cost on dense matrices with its derivatives.
+struct DenseProblem<F, G, H> {
+    cost: F,
+    gradient: G,
+    hessian: H,
+}
+
+fn dense(x: FactorsRef<'_, B>) -> (Dense, Dense) {
+    let b = B::new();
+    (Dense::download(&b, x.left), Dense::download(&b, x.right))
+}
+
+fn matrix(x: FactorsRef<'_, B>) -> Dense {
+    let (h, v) = dense(x);
+    h.times(&v.t())
+}
+
+/// `(E R, E^T L)`.
+fn pull(b: &B, e: &Dense, x: FactorsRef<'_, B>, out: FactorsMut<'_, B>) {
+    let e = e.upload(b);
+    b.gemm(1.0, e.as_ref().n(), x.right.n(), Epilogue::Overwrite, out.left);
+    b.gemm(1.0, e.as_ref().t(), x.left.n(), Epilogue::Overwrite, out.right);
+}
+
+impl<F: Fn(&Dense) -> f64, G: Fn(&Dense) -> Dense, H> Problem<B> for DenseProblem<F, G, H> {
+    fn cost(&mut self, _: &B, x: FactorsRef<'_, B>) -> Result<f64, SolveError> {
+        Ok((self.cost)(&matrix(x)))
+    }
+
+    fn egrad(&mut self, b: &B, x: FactorsRef<'_, B>, out: FactorsMut<'_, B>) -> Result<(), SolveError> {
+        pull(b, &(self.gradient)(&matrix(x)), x, out);
+        Ok(())
+    }
+}
+
+impl<F: Fn(&Dense) -> f64, G: Fn(&Dense) -> Dense, H: Fn(&Dense, &Dense) -> Dense> SecondOrderProblem<B>
+    for DenseProblem<F, G, H>
+{
+    fn ehess(
+        &mut self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        eta: FactorsRef<'_, B>,
+        along: FactorsMut<'_, B>,
+        ehess: FactorsMut<'_, B>,
+    ) -> Result<(), SolveError> {
+        let ((h, v), (k, vp)) = (dense(x), dense(eta));
+        let x_dense = h.times(&v.t());
+        let ambient = k.times(&v.t()).plus(1.0, &h.times(&vp.t()));
+        pull(b, &(self.gradient)(&x_dense), eta, along);
+        pull(b, &(self.hessian)(&x_dense, &ambient), x, ehess);
+        Ok(())
+    }
+}
+
+fn elementwise(a: &Dense, b: &Dense, f: impl Fn(f64, f64) -> f64) -> Dense {
+    Dense::from_fn(a.rows, a.cols, |i, j| f(a.at(i, j), b.at(i, j)))
+}
+
+fn factors(h: &Dense, v: &Dense) -> Factors<B> {
+    let b = B::new();
+    Factors { left: h.upload(&b), right: v.upload(&b) }
+}
+
+fn arrays(name: &str) -> Arrays {
+    Arrays::open(&golden::folder().join("space-decoupling").join(name)).unwrap()
+}
+
+/// The masked fit `|P(X - A)|^2 / 2`.
+fn fit(
+    a: Dense,
+    mask: Dense,
+) -> DenseProblem<impl Fn(&Dense) -> f64, impl Fn(&Dense) -> Dense, impl Fn(&Dense, &Dense) -> Dense> {
+    let (a2, mask2, mask3) = (a.clone(), mask.clone(), mask.clone());
+    let residual = move |x: &Dense| elementwise(&x.plus(-1.0, &a), &mask, |d, m| m * d);
+    let gradient = move |x: &Dense| elementwise(&x.plus(-1.0, &a2), &mask2, |d, m| m * d);
+    DenseProblem {
+        cost: move |x: &Dense| 0.5 * residual(x).norm().powi(2),
+        gradient,
+        hessian: move |_: &Dense, eta: &Dense| elementwise(eta, &mask3, |d, m| m * d),
+    }
+}
+
+fn ends_well(name: &str, termination: Termination, norm: f64, tolerance: f64) {
+    assert!(
+        termination == Termination::Converged && norm <= tolerance,
+        "{name}: {termination:?} at {norm:e}"
+    );
+}
+
+#[test]
+fn every_solver_fits_the_masked_matrix() {
+    let (b, mut arrays) = (B::new(), arrays("fit_small_r3.npz"));
+    let (a, mask, h, v) =
+        (arrays.matrix("A"), arrays.matrix("mask"), arrays.matrix("H0"), arrays.matrix("V0"));
+    let m = SpaceDecoupling::new(a.rows, a.cols, h.cols, Oblique, arrays.number("omega")).unwrap();
+    let (second, projection) = (DecouplingRetraction::Second, DecouplingProjection);
+    let (tolerance, mut costs) = (1e-8, Vec::new());
+    let stop = Stop::gradient_below(tolerance).or(Stop::iterations(2000));
+    let mut watch = |_: &Iteration| {};
+    let descent = GradientDescent::default()
+        .solve(
+            &b,
+            &m,
+            &second,
+            &projection,
+            &mut fit(a.clone(), mask.clone()),
+            factors(&h, &v),
+            &stop,
+            &mut watch,
+        )
+        .unwrap();
+    ends_well("gradient descent", descent.outcome.termination, descent.outcome.gradient_norm, tolerance);
+    costs.push(descent.outcome.cost);
+    let mut iterations = vec![descent.outcome.iterations];
+    for beta in [BetaRule::HestenesStiefel, BetaRule::PolakRibierePlus, BetaRule::FletcherReeves] {
+        let solver = ConjugateGradients { beta, ..ConjugateGradients::default() };
+        let mut problem = fit(a.clone(), mask.clone());
+        let found = solver
+            .solve(&b, &m, &second, &projection, &mut problem, factors(&h, &v), &stop, &mut watch)
+            .unwrap();
+        ends_well(&format!("{beta:?}"), found.outcome.termination, found.outcome.gradient_norm, tolerance);
+        costs.push(found.outcome.cost);
+        iterations.push(found.outcome.iterations);
+    }
+    // Hestenes-Stiefel and Polak-Ribiere keep up with Barzilai-Borwein steps; Fletcher-Reeves is known to lag.
+    assert!(iterations[1] < 100 && iterations[2] < 100 && iterations[3] < 400, "{iterations:?}");
+
+    let mut norms = Vec::new();
+    let found = TrustRegions::default()
+        .solve(
+            &b,
+            &m,
+            &second,
+            &mut fit(a.clone(), mask.clone()),
+            factors(&h, &v),
+            &Stop::gradient_below(1e-12).or(Stop::iterations(100)),
+            &mut |now| norms.push(now.gradient_norm),
+        )
+        .unwrap();
+    ends_well("trust regions", found.outcome.termination, found.outcome.gradient_norm, 1e-12);
+    assert!(found.outcome.iterations < 40 && found.outcome.inner_iterations >= found.outcome.iterations);
+    // Superlinear: near the end an exponent well above 1 from one gradient norm to the next.
+    let last: Vec<f64> = norms.iter().copied().filter(|norm| *norm < 1e-2 && *norm > 1e-11).collect();
+    let order = last.windows(2).map(|w| w[1].ln() / w[0].ln()).fold(0.0, f64::max);
+    assert!(order > 1.5, "gradient norms {norms:?}");
+    assert!(costs.iter().all(|cost| *cost < 1e-14), "the data is fitted exactly: {costs:?}");
+    let error = matrix(found.x.as_ref()).relative_error(&a);
+    assert!(error < 1e-9, "the whole matrix is recovered: {error:e}");
+}
+
+#[test]
+fn synchronization_reaches_the_certified_optimum() {
+    let (b, mut arrays) = (B::new(), arrays("sync_k20.npz"));
+    let (c, h, v) = (arrays.matrix("C"), arrays.matrix("H0"), arrays.matrix("V0"));
+    let optimum = arrays.number("f_opt");
+    let m =
+        SpaceDecoupling::new(h.rows, v.rows, h.cols, StackedStiefel { height: 3 }, arrays.number("omega"))
+            .unwrap();
+    let (c1, c2, c3) = (c.clone(), c.clone(), c);
+    let mut problem = DenseProblem {
+        cost: move |x: &Dense| c1.times(x).dot(x),
+        gradient: move |x: &Dense| c2.times(x).plus(1.0, &c2.times(x)),
+        hessian: move |_: &Dense, eta: &Dense| c3.times(eta).plus(1.0, &c3.times(eta)),
+    };
+    let stop = Stop::gradient_below(1e-9).or(Stop::iterations(200));
+    let found = TrustRegions::default()
+        .solve(&b, &m, &DecouplingRetraction::Second, &mut problem, factors(&h, &v), &stop, &mut |_| {})
+        .unwrap();
+    ends_well("synchronization", found.outcome.termination, found.outcome.gradient_norm, 1e-9);
+    assert!((found.outcome.cost - optimum).abs() < 1e-9 * optimum.abs(), "{} {optimum}", found.outcome.cost);
+    let x = matrix(found.x.as_ref());
+    assert!(x.times(&x.t()).relative_error(&arrays.matrix("XXt")) < 1e-6);
+}
+
+#[test]
+fn the_markov_chain_gets_at_least_as_low_as_the_reference() {
+    let (b, mut arrays) = (B::new(), arrays("markov_dest_r4.npz"));
+    let (p, h, v) = (arrays.matrix("P"), arrays.matrix("H0"), arrays.matrix("V0"));
+    let m = SpaceDecoupling::new(h.rows, v.rows, h.cols, Oblique, arrays.number("omega")).unwrap();
+    let (p1, p2, p3) = (p.clone(), p.clone(), p);
+    let residual = |x: &Dense, p: &Dense| elementwise(x, p, |x, p| x * x - p);
+    let mut problem = DenseProblem {
+        cost: move |x: &Dense| 0.5 * residual(x, &p1).norm().powi(2),
+        gradient: move |x: &Dense| elementwise(x, &residual(x, &p2), |x, d| 2.0 * x * d),
+        hessian: move |x: &Dense, eta: &Dense| {
+            let factor = elementwise(x, &p3, |x, p| 2.0 * (3.0 * x * x - p));
+            elementwise(eta, &factor, |e, f| e * f)
+        },
+    };
+    let start = problem.cost(&b, factors(&h, &v).as_ref()).unwrap();
+    let golden = arrays.number("f0");
+    assert!((start - golden).abs() < 1e-12 * golden);
+    let stop = Stop::gradient_below(1e-9).or(Stop::iterations(500));
+    let found = TrustRegions::default()
+        .solve(&b, &m, &DecouplingRetraction::Second, &mut problem, factors(&h, &v), &stop, &mut |_| {})
+        .unwrap();
+    ends_well("Markov", found.outcome.termination, found.outcome.gradient_norm, 1e-9);
+    // Not convex: another local minimum may be reached, a worse one by far would be a defect.
+    let reference = arrays.number("f_final");
+    assert!(found.outcome.cost < 1.02 * reference, "{} against {reference}", found.outcome.cost);
+}
+
+#[test]
+fn graph_similarity_reaches_its_closed_form() {
+    let (b, mut arrays) = (B::new(), arrays("graphsim_m7_n11.npz"));
+    let (a, g) = (arrays.matrix("A"), arrays.matrix("B"));
+    let l = |x: &Dense, a: &Dense, g: &Dense| a.times(x).times(&g.t()).plus(1.0, &a.t().times(x).times(g));
+    let twice = move |x: &Dense, a: &Dense, g: &Dense| {
+        let ll = l(&l(x, a, g), a, g);
+        ll.plus(-3.0, &ll)
+    };
+    let ((a1, g1), (a2, g2), (a3, g3)) =
+        ((a.clone(), g.clone()), (a.clone(), g.clone()), (a.clone(), g.clone()));
+    let mut problem = DenseProblem {
+        cost: move |x: &Dense| -l(x, &a1, &g1).norm().powi(2),
+        gradient: move |x: &Dense| twice(x, &a2, &g2),
+        hessian: move |_: &Dense, eta: &Dense| twice(eta, &a3, &g3),
+    };
+    let best = arrays.number("cost_star");
+    let mut rng = StdRng::seed_from_u64(61);
+    for rank in 1..=3 {
+        let m = SpaceDecoupling::new(a.rows, g.rows, rank, Sphere, 0.5).unwrap();
+        let mut h = Dense::random(a.rows, rank, &mut rng);
+        let norm = h.norm();
+        h.data.iter_mut().for_each(|x| *x /= norm);
+        let v = Dense::random(g.rows, rank, &mut rng).orthonormalized();
+        let stop = Stop::gradient_below(1e-10).or(Stop::iterations(300));
+        let found = TrustRegions::default()
+            .solve(&b, &m, &DecouplingRetraction::Second, &mut problem, factors(&h, &v), &stop, &mut |_| {})
+            .unwrap();
+        ends_well("graph similarity", found.outcome.termination, found.outcome.gradient_norm, 1e-10);
+        assert!(
+            (found.outcome.cost - best).abs() < 1e-11 * best.abs(),
+            "rank {rank}: {} {best}",
+            found.outcome.cost
+        );
+    }
+}
+
+fn check_over<S: LevelSet<B>>(set: S, h: Dense, broken: f64) -> [Slope; 2] {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(67));
+    let (a, v) = (Dense::random(6, 5, &mut rng), Dense::random(5, h.cols, &mut rng).orthonormalized());
+    let m = SpaceDecoupling::new(6, 5, h.cols, set, 0.4).unwrap();
+    let a2 = a.clone();
+    // f = sum of (X - A)^4 / 4, with a gradient off by the factor `broken`.
+    let mut problem = DenseProblem {
+        cost: move |x: &Dense| x.plus(-1.0, &a).data.iter().map(|d| d.powi(4) / 4.0).sum(),
+        gradient: move |x: &Dense| elementwise(x, &a2, |x, a| broken * (x - a).powi(3)),
+        hessian: {
+            let a = Dense::random(6, 5, &mut StdRng::seed_from_u64(67));
+            move |x: &Dense, eta: &Dense| {
+                let weight = elementwise(x, &a, |x, a| 3.0 * (x - a).powi(2));
+                elementwise(eta, &weight, |e, w| e * w)
+            }
+        },
+    };
+    let direction = || {
+        let mut rng = StdRng::seed_from_u64(71);
+        factors(&Dense::random(6, h.cols, &mut rng), &Dense::random(5, h.cols, &mut rng))
+    };
+    let second = DecouplingRetraction::Second;
+    [
+        check_gradient(&b, &m, &second, &mut problem, factors(&h, &v), direction()).unwrap(),
+        check_hessian(&b, &m, &second, &mut problem, factors(&h, &v), direction()).unwrap(),
+    ]
+}
+
+#[test]
+fn the_checks_tell_right_derivatives_from_wrong_ones() {
+    let mut rng = StdRng::seed_from_u64(73);
+    let mut oblique = Dense::random(6, 3, &mut rng);
+    for row in oblique.data.chunks_mut(3) {
+        let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+    let right = check_over(Oblique, oblique.clone(), 1.0);
+    assert!(right.iter().all(Slope::is_right), "{:?}", right.map(|slope| slope.exponent));
+    let wrong = check_over(Oblique, oblique, 1.1);
+    assert!(wrong.iter().all(|slope| !slope.is_right()), "{:?}", wrong.map(|slope| slope.exponent));
+}
+
+#[test]
+fn bad_starts_and_settings_are_named() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(79));
+    let a = Dense::random(6, 5, &mut rng);
+    let m = SpaceDecoupling::new(6, 5, 2, Sphere, 0.5).unwrap();
+    assert_eq!(Sphere.name(), "sphere");
+    let stop = Stop::iterations(3);
+    let second = DecouplingRetraction::Second;
+    let mask = Dense::from_fn(6, 5, |_, _| 1.0);
+    let solve = |solver: TrustRegions, x: Factors<B>, a: &Dense| {
+        solver
+            .solve(&b, &m, &second, &mut fit(a.clone(), mask.clone()), x, &stop, &mut |_| {})
+            .unwrap_err()
+            .to_string()
+    };
+    let h = Dense::random(6, 2, &mut rng);
+    let v = Dense::random(5, 2, &mut rng).orthonormalized();
+    let short = Factors { left: h.upload(&b), right: Mats::zeros(&b, Dims::new(1, 4, 2)).unwrap() };
+    assert!(solve(TrustRegions::default(), short, &a).contains("the manifold needs"));
+    let mut holed = a.clone();
+    holed.data[7] = f64::NAN;
+    assert!(solve(TrustRegions::default(), factors(&h, &v), &holed).contains("look for NaN"));
+    let wild = TrustRegions { accept: 0.5, ..TrustRegions::default() };
+    assert!(solve(wild, factors(&h, &v), &a).contains("accept = 0.5 must lie in [0, 1/4)"));
+}
