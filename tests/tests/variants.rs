@@ -4,8 +4,8 @@
 use lr_linalg::{Coef, Cpu, Dims, Factor, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
     Base, CholeskySafeguard, Factors, FixedRankEmbedded, FixedRankQuotient, Grid, HealthMut, IsometryMetric,
-    IsometrySvdRetraction, Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted,
-    Ray, Retraction, Schatten, StiefelRetraction, SvdRetraction,
+    IsometrySvdRetraction, Manifold, NormKind, OrthographicRetraction, PartialIsometryEmbedded,
+    PartialIsometryLifted, Ray, Retraction, Schatten, StiefelRetraction, SvdRetraction,
 };
 use lr_tests::{conformance::random_point, dense::Dense, registry::Gauge};
 use rand::{SeedableRng, rngs::StdRng};
@@ -67,6 +67,25 @@ impl<B: Linalg, M: Manifold<B>> Here<B, M> {
     fn hazard(&self, v: &Factors<B>) -> f64 {
         let mut out = Mats::zeros(&self.b, Dims::scalars(1)).unwrap();
         self.along(v, |ray, s, health| self.m.hazard(&self.b, ray, out.as_mut(), health, s));
+        Dense::download(&self.b, out.as_ref()).data[0]
+    }
+
+    fn rgrad(&self, gw: &Dense) -> Factors<B> {
+        let factors = [&self.x.left, &self.x.right].map(|x| Dense::download(&self.b, x.as_ref()));
+        let egrad = Factors {
+            left: gw.times(&factors[1]).upload(&self.b),
+            right: gw.t().times(&factors[0]).upload(&self.b),
+        };
+        let mut out = Factors::zeros(&self.b, self.m.grid(), 1).unwrap();
+        with_health(&self.b, |s, _| {
+            self.m.egrad_to_rgrad(&self.b, self.base(), egrad.as_ref(), out.as_mut(), s);
+        });
+        out
+    }
+
+    fn norm(&self, v: &Factors<B>, kind: NormKind) -> f64 {
+        let mut out = Mats::zeros(&self.b, Dims::scalars(1)).unwrap();
+        self.along(v, |ray, s, health| self.m.norm(&self.b, ray, kind, out.as_mut(), health, s));
         Dense::download(&self.b, out.as_ref()).data[0]
     }
 
@@ -345,4 +364,35 @@ fn the_orthographic_retraction_adds_a_normal_matrix() {
         assert!(u.t().times(&n).norm() < 1e-12 && n.times(&q).norm() < 1e-12 && n.norm() > 1e-6);
         assert!(singular_values(&end)[g.rank] < 1e-12);
     }
+}
+
+/// With one block the grid's embedded geometry of partial isometries is the singleton's: same gradient, norms and
+/// first-order move; the points differ from second order on, because the retractions do.
+#[test]
+fn a_grid_of_one_block_is_the_singleton_to_first_order() {
+    let (b, grid) = (Cpu::<f64>::new(), Grid::singleton(9, 7, 3));
+    let single = PartialIsometryEmbedded::new(grid.clone(), StiefelRetraction::Polar).unwrap();
+    let lifted = PartialIsometryLifted::new(grid.clone(), IsometryMetric::Embedded).unwrap();
+    let single = Here::new(b.clone(), single, Gauge::Orthogonal, &mut StdRng::seed_from_u64(83));
+    let lifted = Here::new(b, lifted, Gauge::Orthogonal, &mut StdRng::seed_from_u64(83));
+    assert_eq!(
+        product(&single.b, &single.x).relative_error(&product(&lifted.b, &lifted.x)),
+        0.0,
+        "one point"
+    );
+    let gw = Dense::random(9, 7, &mut StdRng::seed_from_u64(89));
+    let (one, other) = (single.rgrad(&gw), lifted.rgrad(&gw));
+    let xi = single.ambient(&one);
+    assert!(lifted.ambient(&other).relative_error(&xi) < 1e-13, "one gradient");
+    for kind in [NormKind::Metric, NormKind::Spectral] {
+        let (one, other) = (single.norm(&one, kind), lifted.norm(&other, kind));
+        assert!((one - other).abs() < 1e-10 * one, "{kind:?}: {one} {other}");
+    }
+    let apart = |t: f64| {
+        let one = product(&single.b, &single.retract(&IsometrySvdRetraction, &one, t));
+        one.plus(-1.0, &product(&lifted.b, &lifted.retract(&StiefelRetraction::Polar, &other, t))).norm()
+    };
+    let length = xi.norm();
+    let (far, near) = (apart(0.02 / length), apart(0.01 / length));
+    assert!(far > 1e-9 && (far / near).log2() > 1.8, "second order: {far:e} {near:e}");
 }
