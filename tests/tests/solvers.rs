@@ -88,10 +88,7 @@ fn arrays(name: &str) -> Arrays {
 }
 
 /// The masked fit `|P(X - A)|^2 / 2`.
-fn fit(
-    a: Dense,
-    mask: Dense,
-) -> DenseProblem<impl Fn(&Dense) -> f64, impl Fn(&Dense) -> Dense, impl Fn(&Dense, &Dense) -> Dense> {
+fn fit(a: Dense, mask: Dense) -> impl SecondOrderProblem<B> {
     let (a2, mask2, mask3) = (a.clone(), mask.clone(), mask.clone());
     let residual = move |x: &Dense| elementwise(&x.plus(-1.0, &a), &mask, |d, m| m * d);
     let gradient = move |x: &Dense| elementwise(&x.plus(-1.0, &a2), &mask2, |d, m| m * d);

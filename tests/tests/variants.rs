@@ -373,7 +373,7 @@ fn a_grid_of_one_block_is_the_singleton_to_first_order() {
     let (b, grid) = (Cpu::<f64>::new(), Grid::singleton(9, 7, 3));
     let single = PartialIsometryEmbedded::new(grid.clone(), StiefelRetraction::Polar).unwrap();
     let lifted = PartialIsometryLifted::new(grid.clone(), IsometryMetric::Embedded).unwrap();
-    let single = Here::new(b.clone(), single, Gauge::Orthogonal, &mut StdRng::seed_from_u64(83));
+    let single = Here::new(b, single, Gauge::Orthogonal, &mut StdRng::seed_from_u64(83));
     let lifted = Here::new(b, lifted, Gauge::Orthogonal, &mut StdRng::seed_from_u64(83));
     assert_eq!(
         product(&single.b, &single.x).relative_error(&product(&lifted.b, &lifted.x)),

@@ -135,8 +135,9 @@ impl TrustRegions {
             let reached = if sound { calculus.cost(&next)? } else { f64::INFINITY };
             let slack = cost.abs().max(1.0) * f64::EPSILON * RHO_REGULARIZATION;
             let ratio = (cost - reached + slack) / (-model + slack);
-            // Not "at least": a ratio that is not a number shrinks the region, too.
-            if !(ratio >= 0.25) || !(model <= 0.0) {
+            // False where a number is NaN: that shrinks the region, too.
+            let trusted = ratio >= 0.25 && model <= 0.0;
+            if !trusted {
                 radius = 0.25 * length.min(radius);
             } else if ratio > 0.75 && ended == InnerEnd::Boundary {
                 radius = (2.0 * radius).min(largest);
@@ -182,8 +183,9 @@ impl TrustRegions {
             let curvature = calculus.inner(point, delta, hess_delta)?;
             let alpha = rr / curvature;
             let reach = ee + 2.0 * alpha * ed + alpha * alpha * dd;
-            // Not "positive": NaN ends at the boundary as negative curvature does.
-            if !(curvature > 0.0) || reach >= radius * radius {
+            // False where it is NaN, which ends at the boundary as negative curvature does.
+            let convex = curvature > 0.0;
+            if !convex || reach >= radius * radius {
                 let tau = (-ed + (ed * ed + dd * (radius * radius - ee)).max(0.0).sqrt()) / dd;
                 calculus.combine(tau, delta, 1.0, eta);
                 calculus.combine(tau, hess_delta, 1.0, hess_eta);

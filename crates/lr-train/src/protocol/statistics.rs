@@ -35,8 +35,8 @@ pub struct Spike {
 
 /// Finds the spikes of a training loss, a value a step.
 ///
-/// A step begins a spike when its loss exceeds the median of the [`SPIKE_WINDOW`] steps before it by more than
-/// [`SPIKE_DEVIATIONS`] robust standard deviations (1.4826 times the window's median absolute deviation). The
+/// A step begins a spike when its loss exceeds the median of the 50 steps before it by more than
+/// 6 robust standard deviations (1.4826 times the window's median absolute deviation). The
 /// spike lasts until the loss is back at or below that threshold; its steps do not enter later windows, so that
 /// it counts once and does not hide the next. The first window of a run has none. A loss that is not finite ends
 /// the search: that is a divergence.
