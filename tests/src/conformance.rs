@@ -8,7 +8,7 @@ use crate::{
     dense::Dense,
     registry::{Acceleration, Claims, Gauge, Invariance, Visitor},
 };
-use here::{Here, product};
+use here::{Here, product, settled};
 use lr_linalg::Linalg;
 use lr_manifolds::{Factors, GradientRepair, Manifold, NormKind, Order, Retraction, Transport};
 use lr_optim::{BankOptimizer, DescentConfig, Normalization, RiemannianDescent};
@@ -189,9 +189,9 @@ impl<B: Linalg> Suite<'_, B> {
         let floor = 10.0 * self.tolerance;
         let first = slope([moved[0].norm(), moved[1].norm()], steps[0] / steps[1], floor);
         self.above(name, "R'(0) = v: slope 2", first, 1.8);
-        if r.order(here.m) == Order::Second {
+        if r.order(here.m) == Order::Second && space != Acceleration::Own {
             let acceleration = match space {
-                Acceleration::Ambient => moved.map(|e| here.tangential_part(&e)),
+                Acceleration::Ambient | Acceleration::Own => moved.map(|e| here.tangential_part(&e)),
                 Acceleration::Lifted | Acceleration::Canonical => ends.each_ref().map(|(t, end)| {
                     let curve = here.combination(1.0, &end.x, -1.0, &here.x);
                     let mut rest = here.combination(1.0, &curve, -t, &v);
@@ -329,7 +329,7 @@ impl<B: Linalg> Visitor<B> for Suite<'_, B> {
         let shape = format!("{}x{} r{}", heights(&g.left), heights(&g.right), g.rank);
         let name = format!("{} {} {} {} {shape}", self.backend, m.name(), r.name(), t.name());
         let mut rng = StdRng::seed_from_u64(7);
-        let x = random_point(self.b, &m, claims.gauge, &mut rng);
+        let x = settled(self.b, &m, random_point(self.b, &m, claims.gauge, &mut rng));
         self.gauge(&name, (&m, &r, &t), claims, &x, &mut rng);
         let here = Here::new(self.b, &m, x);
         self.tangents(&name, &here, &mut rng);

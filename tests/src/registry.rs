@@ -4,9 +4,11 @@
 use lr_linalg::Linalg;
 use lr_manifolds::{
     AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
-    HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LiftedProjection,
-    Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted, Retraction,
-    StiefelRetraction, SvdRetraction, Transport,
+    HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LevelSet,
+    LiftedProjection, Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted,
+    Retraction, SpaceDecoupling, StiefelRetraction, SvdRetraction, Transport,
+    level_set::{Oblique, Sphere, StackedStiefel, Unconstrained},
+    space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
 
 /// What a combination promises beyond the axioms.
@@ -29,6 +31,8 @@ pub enum Acceleration {
     Lifted,
     /// The factors too, where geodesics of the canonical metric accelerate by `X Omega` a factor.
     Canonical,
+    /// A space that the suite does not know: the geometry's own tests look there.
+    Own,
 }
 
 /// The factors of one `W`.
@@ -138,4 +142,20 @@ pub fn visit_all<B: Linalg>(grid: &Grid, visitor: &mut impl Visitor<B>) {
         Claims { gauge: Gauge::General, invariance: Invariance::Holds, acceleration: Acceleration::Ambient };
     let manifold = FixedRankEmbedded::new(grid.clone()).expect("fixed rank");
     visitor.visit(manifold, OrthographicRetraction::default(), EmbeddedProjection, general);
+    if grid.is_singleton() {
+        visit_level_set(grid, Unconstrained, visitor);
+        visit_level_set(grid, Oblique, visitor);
+        visit_level_set(grid, Sphere, visitor);
+        visit_level_set(grid, StackedStiefel { height: 1 }, visitor);
+    }
+}
+
+fn visit_level_set<B: Linalg, S: LevelSet<B>>(grid: &Grid, set: S, visitor: &mut impl Visitor<B>) {
+    let (m, n, r) = (grid.left.total(), grid.right.total(), grid.rank);
+    let manifold = SpaceDecoupling::new(m, n, r, set, 0.4).expect("shape");
+    let claims =
+        Claims { gauge: Gauge::Orthogonal, invariance: Invariance::Holds, acceleration: Acceleration::Own };
+    for retraction in [DecouplingRetraction::First, DecouplingRetraction::Second] {
+        visitor.visit(manifold.clone(), retraction, DecouplingProjection, claims);
+    }
 }

@@ -200,3 +200,13 @@ impl<B: Linalg, M: Manifold<B>> Here<'_, B, M> {
         self.norm(&g, NormKind::Metric)
     }
 }
+
+/// The point itself, or what the geometry makes of it when it restores orthonormal factors and constraints.
+pub(super) fn settled<B: Linalg, M: Manifold<B>>(b: &B, m: &M, mut x: Factors<B>) -> Factors<B> {
+    let mut frame = m.new_frame(b, 1).expect("memory");
+    with_health(b, |s, mut health| {
+        m.factor(b, x.as_ref(), &mut frame, health.as_mut(), s);
+        m.reorthogonalize(b, x.as_mut(), &mut frame, health, s);
+    });
+    x
+}
