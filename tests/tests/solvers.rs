@@ -3,7 +3,8 @@
 
 use lr_linalg::{Blas, Cpu, Dims, Epilogue, Mats};
 use lr_manifolds::{
-    Factors, FactorsMut, FactorsRef, LevelSet, LevelSetShape, SpaceDecoupling,
+    EmbeddedProjection, Factors, FactorsMut, FactorsRef, FixedRankEmbedded, Grid, LevelSet, LevelSetShape,
+    SpaceDecoupling, SvdRetraction,
     level_set::{Oblique, Sphere, StackedStiefel},
     space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
@@ -15,7 +16,7 @@ use lr_tests::{
     dense::Dense,
     golden::{self, Arrays},
 };
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 type B = Cpu<f64>;
 
@@ -322,4 +323,33 @@ fn bad_starts_and_settings_are_named() {
     assert!(solve(TrustRegions::default(), factors(&h, &v), &holed).contains("look for NaN"));
     let wild = TrustRegions { accept: 0.5, ..TrustRegions::default() };
     assert!(solve(wild, factors(&h, &v), &a).contains("accept = 0.5 must lie in [0, 1/4)"));
+}
+
+/// Matrix completion on the matrices of fixed rank: the geometry of the bank optimizers under the same solvers.
+#[test]
+fn fixed_rank_completion_recovers_the_matrix() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(97));
+    let (m, n, r) = (60, 50, 3);
+    let a = Dense::random(m, r, &mut rng).times(&Dense::random(n, r, &mut rng).t());
+    // Five times as many samples as degrees of freedom.
+    let share = 5.0 * (r * (m + n - r)) as f64 / (m * n) as f64;
+    let mask = Dense::from_fn(m, n, |_, _| f64::from(rng.random_bool(share)));
+    let start = factors(&Dense::random(m, r, &mut rng), &Dense::random(n, r, &mut rng));
+    let manifold = FixedRankEmbedded::new(Grid::singleton(m, n, r)).unwrap();
+    let stop = Stop::RelativeGradient(1e-11).or(Stop::iterations(300));
+    let found = ConjugateGradients::default()
+        .solve(
+            &b,
+            &manifold,
+            &SvdRetraction::default(),
+            &EmbeddedProjection,
+            &mut fit(a.clone(), mask),
+            start,
+            &stop,
+            &mut |_| {},
+        )
+        .unwrap();
+    assert_eq!(found.outcome.termination, Termination::Converged, "{:?}", found.outcome);
+    let error = matrix(found.x.as_ref()).relative_error(&a);
+    assert!(error < 1e-9, "{error:e} after {} iterations", found.outcome.iterations);
 }
