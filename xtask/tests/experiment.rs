@@ -1,15 +1,17 @@
 //! `cargo xtask experiment mha` and `gqa` as a user meets them: the folder it leaves, Ctrl-C and --resume, and what
 //! it says of bad input.
 
+mod common;
+
+use common::Sandbox;
 use serde_json::Value;
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
     thread::sleep,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 const OPTIMIZERS: [&str; 6] = [
     "adamw",
@@ -20,35 +22,7 @@ const OPTIMIZERS: [&str; 6] = [
     "partial-canonical",
 ];
 
-const WORDS: [&str; 12] =
-    ["matrix", "rank", "of", "the", "a", "point", "moves", "along", "its", "tangent", "and", "stays"];
-
-/// A folder with a small corpus, a token cache of its own, and room for outputs.
-struct Sandbox {
-    dir: TempDir,
-}
-
 impl Sandbox {
-    fn new() -> Self {
-        let sandbox = Self { dir: tempfile::tempdir().unwrap() };
-        let corpus = sandbox.path("corpus");
-        fs::create_dir(&corpus).unwrap();
-        let mut state = 1u64;
-        let mut word = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            WORDS[(state >> 33) as usize % WORDS.len()]
-        };
-        for document in 0..24 {
-            let text: Vec<&str> = (0..300).map(|_| word()).collect();
-            fs::write(corpus.join(format!("{document:02}.txt")), text.join(" ")).unwrap();
-        }
-        sandbox
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
     fn file(&self, name: &str, bytes: &[u8]) -> String {
         fs::write(self.path(name), bytes).unwrap();
         self.path(name).display().to_string()
@@ -59,8 +33,7 @@ impl Sandbox {
     }
 
     fn experiment(&self, name: &str, out: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.env("LOWRANK_CACHE", self.path("cache")).args(["experiment", name, "--out"]);
+        let mut command = self.xtask(&["experiment", name, "--out"]);
         command.arg(self.path(out)).args(arguments);
         command
     }
