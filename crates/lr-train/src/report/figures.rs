@@ -60,14 +60,18 @@ pub fn relative_to_adamw(report: &Report) -> Result<Option<Figure>, String> {
 /// The defects on a logarithmic scale; `None` when none were measured.
 pub fn defects(report: &Report) -> Result<Option<Figure>, String> {
     let caption = format!(
-        "How far the largest factor is from orthogonality, and the momentum from its tangent or horizontal \
-         space (only kept with momentum). Flat curves near the rounding error mean that the constraint holds; \
-         exact zeros have no place on this scale. {}",
+        "How far the largest factor is from orthogonality, the momentum from its tangent or horizontal space (only \
+         kept with momentum), and the gradients of a pair from agreeing with each other, as measured, before any \
+         repair. With a rank guard, the share of the safe step length that a step takes: above 1 the rank is in \
+         danger. Flat curves near the rounding error mean that the constraint holds; exact zeros have no place on \
+         this scale. {}",
         seeds_caption(report)
     );
     let panels: Vec<Panel> = [
         (Measure::OrthogonalityDefect, "Orthogonality", "\u{2016}U\u{1d40}U \u{2212} I\u{2016}"),
-        (Measure::CoherenceDefect, "Coherence of the momentum", "defect"),
+        (Measure::CoherenceDefect, "Coherence of the momentum", "relative defect"),
+        (Measure::ConsistencyDefect, "Consistency of the gradients", "relative defect"),
+        (Measure::RankMargin, "Share of the safe step length", "share"),
     ]
     .into_iter()
     .filter_map(|(measure, title, label)| defect_panel(report, measure, title, label))

@@ -16,6 +16,8 @@ pub enum Measure {
     ValidationLoss,
     OrthogonalityDefect,
     CoherenceDefect,
+    ConsistencyDefect,
+    RankMargin,
 }
 
 /// A point of a curve: the mean over seeds and the range they span.
@@ -40,6 +42,8 @@ pub fn sequences<'a>(
             Measure::ValidationLoss => (record.split == Split::Validation).then_some(record.loss),
             Measure::OrthogonalityDefect => record.orthogonality_defect,
             Measure::CoherenceDefect => record.coherence_defect,
+            Measure::ConsistencyDefect => record.consistency_defect,
+            Measure::RankMargin => record.rank_margin,
         };
         if let Some(value) = value {
             by_run.entry(shown).or_default().insert(record.step, value);

@@ -30,6 +30,7 @@ fn experiment(optimizers: &[OptimizerName], seeds: &[u64], steps: usize) -> Sour
                     records.push(Record {
                         lr: Some(1.0 / 256.0),
                         orthogonality_defect: (place > 2 && step.is_multiple_of(10)).then_some(defect),
+                        consistency_defect: (place > 2 && step.is_multiple_of(10)).then_some(0.5 * defect),
                         ..Record::new(run, step, Split::Train, loss(step) + noise(step))
                     });
                 }
@@ -104,9 +105,15 @@ fn a_whole_experiment_has_every_part() {
     let html = html_of(experiment(OptimizerName::ALL, &[0, 1, 2], 200));
     assert_sound(&html);
     assert_eq!(html.matches("<figure>").count(), 3);
-    for part in
-        ["Training loss", "Validation loss", "relative to AdamW", "Orthogonality", "step", "nats per token"]
-    {
+    for part in [
+        "Training loss",
+        "Validation loss",
+        "relative to AdamW",
+        "Orthogonality",
+        "Consistency of the gradients",
+        "step",
+        "nats per token",
+    ] {
         assert!(html.contains(part), "{part} is missing");
     }
     for name in OptimizerName::NAMES {
