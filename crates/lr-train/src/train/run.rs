@@ -145,6 +145,7 @@ pub fn run<B: Neural>(
 ) -> Result<Ending, RunError> {
     let mut trainer = Trainer::new(b, around.config, id.optimizer, id.seed)?;
     let mut history = History::default();
+    let beginning = if checkpoint.is_some() { Beginning::Checkpoint } else { Beginning::Initialization };
     if let Some(checkpoint) = checkpoint {
         if checkpoint.vocabulary != loader.vocabulary.fingerprint() {
             return Err(RunError::Vocabulary { run: id });
@@ -154,17 +155,27 @@ pub fn run<B: Neural>(
     }
     let repairs = id.optimizer.counts_repairs().then(Repairs::default);
     let mut run = Run { id, around, trainer, history, repairs, last_validation: f64::NAN };
-    run.go(loader)
+    run.go(loader, beginning)
+}
+
+/// Where a session finds a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// Nothing has been recorded.
+    Initialization,
+    /// An earlier session has recorded what came before, the validation of the start included, even if it took
+    /// no step.
+    Checkpoint,
 }
 
 impl<B: Neural> Run<'_, '_, B> {
-    fn go(&mut self, loader: &mut Loader) -> Result<Ending, RunError> {
+    fn go(&mut self, loader: &mut Loader, beginning: Beginning) -> Result<Ending, RunError> {
         let config = self.around.config;
         let (steps, mut step) = (config.steps, self.trainer.steps() as usize);
         let mut batch = TokenBatch::new(config.model.batch, config.model.sequence);
         let mut saved = Instant::now();
         (self.around.watch)(Event::Started { run: self.id, from: step, steps });
-        if step == 0 {
+        if beginning == Beginning::Initialization {
             self.validate(0, &mut loader.validation, &mut batch)?;
         }
         while step < steps {
