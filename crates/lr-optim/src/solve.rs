@@ -38,16 +38,16 @@
 //! // Singular values 3, 2 and 1: the best X of rank 2 has cost -sqrt(9 + 4).
 //! let g = Mats::from_slice(&b, Dims::new(1, 3, 3), &[3., 0., 0., 0., 2., 0., 0., 0., 1.])?;
 //! let start = Factors {
-//!     left: Mats::from_slice(&b, Dims::new(1, 3, 2), &[0.8, 0., 0., 0., 0., 0.6])?,
+//!     left: Mats::from_slice(&b, Dims::new(1, 3, 2), &[0.6, 0.2, 0.3, -0.4, -0.5, 0.1f64.sqrt()])?,
 //!     right: Mats::from_slice(&b, Dims::new(1, 3, 2), &[0.6, 0., 0.8, 0., 0., 1.])?,
 //! };
 //! let manifold = SpaceDecoupling::new(3, 3, 2, Sphere, 0.5)?;
 //! let solver = ConjugateGradients::default();
 //! let (second, projection) = (DecouplingRetraction::Second, DecouplingProjection);
-//! let stop = Stop::gradient_below(1e-9).or(Stop::iterations(200));
+//! let stop = Stop::gradient_below(1e-5).or(Stop::iterations(500));
 //! let solution = solver.solve(&b, &manifold, &second, &projection, &mut Linear(g), start, &stop, &mut |_| {})?;
 //! assert_eq!(solution.outcome.termination, Termination::Converged);
-//! assert!((solution.outcome.cost + 13f64.sqrt()).abs() < 1e-12);
+//! assert!((solution.outcome.cost + 13f64.sqrt()).abs() < 1e-8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
