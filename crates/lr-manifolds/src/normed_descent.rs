@@ -139,7 +139,7 @@ pub(crate) fn schatten_infinity<B: Linalg>(
 ) {
     scope.nest(|scope| {
         let m = direction.take_middle(b, scope);
-        let Dims { batch, rows: n, .. } = m.dims();
+        let n = m.dims().rows;
         let r = n / 2;
         let mut t = scope.take(m.dims());
         best_of_ball(b, m, t.as_mut(), scope);
@@ -147,7 +147,6 @@ pub(crate) fn schatten_infinity<B: Linalg>(
         let rest = direction.complements();
         let (k, x, y) =
             (t.as_ref().block(0..r, 0..r), t.as_ref().block(r..n, 0..r), t.as_ref().block(0..r, r..n));
-        debug_assert_eq!(k.dims().batch, batch);
         let FactorsMut { mut left, mut right } = v;
         b.gemm(1.0, at.u.n(), k.n(), Overwrite, left.as_mut());
         b.gemm(1.0, rest.u.n(), x.n(), Scale(1.0), left);

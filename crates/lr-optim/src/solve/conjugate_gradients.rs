@@ -99,8 +99,8 @@ impl ConjugateGradients {
                 &mut next,
             )?;
             let Some(accepted) = found else {
-                if slope > -square * (1.0 - 1e-12) || slope < -square * (1.0 + 1e-12) {
-                    // Once more, from the gradient itself.
+                // Exactly so only where the direction was the gradient's: then there is nothing else to try.
+                if slope != -square {
                     calculus.combine(-1.0, &gradient, 0.0, &mut direction);
                     (slope, trial) = (-square, 1.0 / norm);
                     continue;
