@@ -55,8 +55,12 @@ fn factorizations<E: Engine<f32>>(c: &mut Criterion, b: Cpu<f32, E>) {
                 b.svd(a.as_mut(), s.as_mut(), v.as_mut(), status.as_mut());
             });
         });
-        for method in [PolarMethod::Svd, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 6 }]
-        {
+        for method in [
+            PolarMethod::Svd,
+            PolarMethod::Polynomial,
+            PolarMethod::GramEigen,
+            PolarMethod::NewtonSchulz { iterations: 6 },
+        ] {
             group.bench_function(BenchmarkId::new(format!("polar {method:?} {shape}"), E::NAME), |bench| {
                 bench.iter(|| {
                     b.copy(source.as_ref().n(), a.as_mut());

@@ -106,4 +106,9 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// A device that cannot look without stalling always runs it; `repair` must therefore be harmless
     /// for healthy problems, which [`crate::Blas::copy_where`] makes easy.
     fn when_any(&self, status: MatsRef<'_, Self>, repair: impl FnOnce());
+
+    /// The largest of the device scalars `x` (`[batch, 1, 1]`), NaN when one is NaN, where looking costs
+    /// nothing; `None` on a device that would have to stall. Algorithms choose by it how much work a
+    /// problem needs, and must do without.
+    fn glance(&self, x: MatsRef<'_, Self>) -> Option<f64>;
 }

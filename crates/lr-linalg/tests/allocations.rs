@@ -106,9 +106,12 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
         b.for_each_slice(slices, &mut workers, |b, ((mut z, mut r), mut status), scratch| {
             scratch.scope(|scope| {
                 b.cholesky_qr(z.as_mut(), r.as_mut(), status.as_mut(), scope);
-                for method in
-                    [PolarMethod::Svd, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 3 }]
-                {
+                for method in [
+                    PolarMethod::Svd,
+                    PolarMethod::Polynomial,
+                    PolarMethod::GramEigen,
+                    PolarMethod::NewtonSchulz { iterations: 3 },
+                ] {
                     b.polar(method, z.as_mut(), status.as_mut(), scope);
                 }
             });

@@ -50,8 +50,12 @@ fn polar_methods_agree<B: Linalg>(b: &B) {
         let mut exact = near_orthonormal(&reference, d, 0.3);
         polar(&reference, PolarMethod::Svd, &mut exact);
         let exact = download(&reference, exact.as_ref());
-        for method in [PolarMethod::Svd, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 10 }]
-        {
+        for method in [
+            PolarMethod::Svd,
+            PolarMethod::Polynomial,
+            PolarMethod::GramEigen,
+            PolarMethod::NewtonSchulz { iterations: 10 },
+        ] {
             let mut z = near_orthonormal(b, d, 0.3);
             let status = polar(b, method, &mut z);
             assert!(status.iter().all(|&s| s == 0.0));
@@ -82,7 +86,12 @@ fn the_polar_factor_is_the_nearest<B: Linalg>(b: &B) {
 }
 
 fn polar_reports_what_is_not_finite<B: Linalg>(b: &B) {
-    for method in [PolarMethod::Svd, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 6 }] {
+    for method in [
+        PolarMethod::Svd,
+        PolarMethod::Polynomial,
+        PolarMethod::GramEigen,
+        PolarMethod::NewtonSchulz { iterations: 6 },
+    ] {
         let mut z = near_orthonormal(b, Dims::new(3, 9, 4), 0.1);
         b.fill(f64::NAN, z.as_mut().problem(1).rows(2..3));
         let status = polar(b, method, &mut z);
@@ -102,7 +111,9 @@ fn gram_methods_report_rank_deficiency<B: Linalg>(b: &B) {
         b.fill(0.0, z.as_mut().problem(2));
         z
     };
-    for method in [PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 10 }] {
+    for method in
+        [PolarMethod::Polynomial, PolarMethod::GramEigen, PolarMethod::NewtonSchulz { iterations: 10 }]
+    {
         assert_eq!(polar(b, method, &mut deficient(b)), [1.0, 0.0, 1.0], "{method:?}");
     }
     let mut z = deficient(b);

@@ -2,6 +2,7 @@
 //! overridable by it. Each has an exact form, which is the oracle of every faster one.
 
 mod cholesky_qr;
+mod inverse_sqrt;
 mod polar;
 mod spectral_norm;
 mod sylvester;
@@ -21,9 +22,13 @@ pub enum PolarMethod {
     /// `Q = U V^T` from the QR of the tall matrix and the SVD of its small factor; any full-rank
     /// matrix. The oracle.
     Svd,
-    /// `Q = Z (Z^T Z)^{-1/2}` by the eigendecomposition of the Gram matrix; for well-conditioned `Z`,
-    /// such as `U + T` with tangent `T`, whose Gram matrix is `I + T^T T`.
+    /// `Q = Z (Z^T Z)^{-1/2}` by a polynomial in the Gram matrix, its degree chosen from `|Z^T Z - I|_F`;
+    /// for `Z` near the Stiefel manifold, such as `U + T` with tangent `T`, whose Gram matrix is
+    /// `I + T^T T`. [`PolarMethod::GramEigen`] where that norm is above 1/2, and on devices that would
+    /// have to stall to look at it.
     #[default]
+    Polynomial,
+    /// `Q = Z (Z^T Z)^{-1/2}` by the eigendecomposition of the Gram matrix; for well-conditioned `Z`.
     GramEigen,
     /// Newton-Schulz iteration on the Gram matrix: products only. For matrices scaled so that all
     /// singular values lie in `(0, sqrt(3))`.

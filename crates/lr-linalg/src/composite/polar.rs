@@ -1,12 +1,13 @@
 //! Orthonormal polar factor: the nearest matrix with orthonormal columns (Higham 1986).
 
+use super::inverse_sqrt::inverse_sqrt;
 use crate::{Coef, Dims, Epilogue, Linalg, Map, MatsMut, MatsRef, PolarMethod, Scalar, Scope};
 use Epilogue::{Overwrite, Scale};
 
 /// Replaces every tall full-rank `z` (`[batch, m, n]`, `m >= n`) by its orthonormal polar factor.
 ///
 /// The status of a problem becomes non-zero when a factorization inside did not succeed, and, for the
-/// two methods that work on the Gram matrix, when fewer than half of the digits of orthonormality are
+/// methods that work on the Gram matrix, when fewer than half of the digits of orthonormality are
 /// reached: the matrix was rank-deficient or too ill-conditioned, or the iterations were too few. The
 /// result of such a problem is unspecified.
 ///
@@ -37,28 +38,45 @@ pub fn polar<B: Linalg>(
                 b.gemm(1.0, tall.as_ref().n(), uv.as_ref().n(), Overwrite, z);
                 return;
             }
-            PolarMethod::GramEigen | PolarMethod::NewtonSchulz { .. } => {
+            PolarMethod::Polynomial | PolarMethod::GramEigen | PolarMethod::NewtonSchulz { .. } => {
                 let mut gram = scope.take(square);
                 b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
                 match method {
+                    PolarMethod::Polynomial if by_polynomial(b, gram.as_ref(), factor.as_mut(), scope) => {}
                     PolarMethod::NewtonSchulz { iterations } => {
                         b.fill(0.0, factor.as_mut());
                         b.add_diagonal(1.0, factor.as_mut());
                         newton_schulz(b, gram.as_ref(), factor.as_mut(), iterations, scope);
+                        flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
                     }
                     _ => {
                         gram_inverse_sqrt(b, gram.as_ref(), factor.as_mut(), status.as_mut(), scope);
                         // An f32 eigendecomposition is good to a hundred roundings; one iteration
                         // squares that error away.
                         newton_schulz(b, gram.as_ref(), factor.as_mut(), 1, scope);
+                        flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
                     }
                 }
-                flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
             }
         }
         b.copy(z.as_ref().n(), tall.as_mut());
         b.gemm(1.0, tall.as_ref().n(), factor.as_ref().n(), Overwrite, z);
     });
+}
+
+/// `out = gram^{-1/2}` where a polynomial of low degree is known to be good enough for the whole batch.
+fn by_polynomial<B: Linalg>(b: &B, gram: MatsRef<'_, B>, out: MatsMut<'_, B>, scope: &Scope<'_, B>) -> bool {
+    let d = gram.dims();
+    scope.nest(|scope| {
+        let (mut defect, mut norm) = (scope.take(d), scope.take(Dims::scalars(d.batch)));
+        b.copy(gram.n(), defect.as_mut());
+        b.add_diagonal(-1.0, defect.as_mut());
+        b.dot(1.0, defect.as_ref(), defect.as_ref(), 0.0, norm.as_mut());
+        match b.glance(norm.as_ref()) {
+            Some(square) => inverse_sqrt(b, defect, square.sqrt(), out, scope),
+            None => false,
+        }
+    })
 }
 
 /// `out = gram^{-1/2} = Q diag(w)^{-1/2} Q^T`.

@@ -18,7 +18,7 @@ mod workspace;
 
 use crate::{
     Backend, DeviceError, HostBuffer, Linalg, MatsMut, MatsRef, Scalar, Slicing,
-    host::{download, upload},
+    host::{download, largest, upload},
 };
 use rayon::prelude::*;
 use std::{
@@ -119,6 +119,10 @@ impl<T: Scalar, E: Engine<T>> Backend for Cpu<T, E> {
         if (0..status.dims().batch).any(|p| status.panel(p).row(0)[0] != T::ZERO) {
             repair();
         }
+    }
+
+    fn glance(&self, x: MatsRef<'_, Self>) -> Option<f64> {
+        Some(largest(x))
     }
 }
 

@@ -7,4 +7,4 @@ mod transfer;
 
 pub use buffer::HostBuffer;
 pub use panel::{Panel, PanelMut};
-pub(crate) use transfer::{download, upload};
+pub(crate) use transfer::{download, largest, upload};

@@ -37,3 +37,13 @@ where
     }
     values
 }
+
+/// The largest of the first elements of all matrices; NaN when one is NaN.
+pub(crate) fn largest<T: Scalar, B>(source: MatsRef<'_, B>) -> f64
+where
+    B: Backend<Elem = T, Buffer = HostBuffer<T>>,
+{
+    let values = (0..source.dims().batch).map(|p| source.panel(p).row(0)[0].to_f64());
+    // Neither smaller nor equal: larger, or not a number.
+    values.fold(f64::NEG_INFINITY, |a, x| if x <= a || a.is_nan() { a } else { x })
+}

@@ -8,7 +8,7 @@ mod factor;
 
 use crate::{
     Backend, DeviceError, HostBuffer, Linalg, MatsMut, MatsRef, Scalar, Slicing,
-    host::{download, upload},
+    host::{download, largest, upload},
 };
 use std::marker::PhantomData;
 
@@ -65,6 +65,10 @@ impl<T: Scalar> Backend for Reference<T> {
         if (0..status.dims().batch).any(|p| status.panel(p).row(0)[0] != T::ZERO) {
             repair();
         }
+    }
+
+    fn glance(&self, x: MatsRef<'_, Self>) -> Option<f64> {
+        Some(largest(x))
     }
 }
 
