@@ -47,4 +47,11 @@ pub trait Factor: Blas {
     /// converge; the outputs of such a problem are unspecified but finite.
     #[track_caller]
     fn eigh(&self, a: MatsMut<'_, Self>, w: MatsMut<'_, Self>, status: MatsMut<'_, Self>);
+
+    /// Inverse of general square matrices, in place, by elimination with partial pivoting. Status 1 where
+    /// `a` is not finite, a pivot is exactly zero, or the inverse overflows; `a` is then the identity.
+    /// A matrix that is singular up to rounding is not reported: its inverse is as large as rounding
+    /// makes it.
+    #[track_caller]
+    fn invert(&self, a: MatsMut<'_, Self>, status: MatsMut<'_, Self>);
 }

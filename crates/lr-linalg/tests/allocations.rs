@@ -89,6 +89,10 @@ fn operations<E: Engine<f32>>(b: &Cpu<f32, E>) {
         b.copy(source.as_ref().rows(0..65).n(), square.as_mut());
         b.svd(square.as_mut(), s.as_mut(), v.as_mut(), status.as_mut());
     });
+    assert_settles("invert", || {
+        b.copy(source.as_ref().rows(0..65).n(), square.as_mut());
+        b.invert(square.as_mut(), status.as_mut());
+    });
     assert_settles("eigh and cholesky", || {
         b.gemm(1.0, source.as_ref().t(), source.as_ref().n(), Epilogue::Overwrite, square.as_mut());
         b.eigh(square.as_mut(), s.as_mut(), status.as_mut());

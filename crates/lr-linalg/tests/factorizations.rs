@@ -4,7 +4,7 @@
 mod common;
 
 use common::{close, download, eps, random, upload, values};
-use lr_linalg::{Blas, Dims, Epilogue, Linalg, Mats, MatsRef, PivotGuard, Reference};
+use lr_linalg::{Blas, Dims, Epilogue, Linalg, Mats, MatsRef, PivotGuard, Reference, Scalar};
 
 on_every_backend!(
     qr_of_all_kinds,
@@ -17,6 +17,9 @@ on_every_backend!(
     cholesky_reports_the_bad_pivot,
     cholesky_shifts,
     factorizations_of_strided_blocks,
+    inverses_of_all_kinds,
+    inverses_agree_with_the_textbook,
+    singular_matrices_are_reported,
     what_is_not_finite_is_reported,
     empty_factorizations,
 );
@@ -321,6 +324,15 @@ fn factorizations_of_strided_blocks<B: Linalg>(b: &B) {
         let (i, j) = (k / 40 % 30, k % 40);
         assert!((4..4 + m).contains(&i) && (5..5 + n).contains(&j) || x == y);
     }
+
+    let mut a = random(b, 1, big);
+    let expected = inverse(b, Dims::square(3, m), &download(b, a.as_ref().block(4..4 + m, 5..5 + m)));
+    b.invert(a.as_mut().block(4..4 + m, 5..5 + m), status.as_mut());
+    assert_eq!(download(b, a.as_ref().block(4..4 + m, 5..5 + m)), expected);
+    for (k, (x, y)) in before.iter().zip(&download(b, a.as_ref())).enumerate() {
+        let (i, j) = (k / 40 % 30, k % 40);
+        assert!((4..4 + m).contains(&i) && (5..5 + m).contains(&j) || x == y);
+    }
 }
 
 fn what_is_not_finite_is_reported<B: Linalg>(b: &B) {
@@ -352,6 +364,13 @@ fn what_is_not_finite_is_reported<B: Linalg>(b: &B) {
         b.eigh(q.as_mut(), w.as_mut(), status.as_mut());
         assert_eq!(download(b, status.as_ref()), expected);
         assert!(finite(&q) && finite(&w));
+
+        let mut general = matrices(Kind::Random, 3, n, n);
+        general[n * n + 7] = bad;
+        let (mut x, mut status) = (upload(b, square, &general), fresh());
+        b.invert(x.as_mut(), status.as_mut());
+        assert_eq!(download(b, status.as_ref()), expected);
+        assert!(finite(&x));
     }
 }
 
@@ -364,6 +383,7 @@ fn empty_factorizations<B: Linalg>(b: &B) {
         b.svd(a.as_mut(), s.as_mut(), r.as_mut(), status.as_mut());
         b.eigh(r.as_mut(), s.as_mut(), status.as_mut());
         b.cholesky(PivotGuard::Shift { relative: 1e-6 }, r.as_mut(), status.as_mut());
+        b.invert(r.as_mut(), status.as_mut());
         no_status(b, &status);
     }
 }
@@ -394,4 +414,77 @@ fn cores_with_coinciding_values<B: Linalg>(b: &B) {
             assert!(error <= 2.0 * bound, "core of order {n}, seed {seed}: residual {error:.1e}");
         }
     }
+}
+
+fn inverse<B: Linalg>(b: &B, d: Dims, a: &[f64]) -> Vec<f64> {
+    let (mut x, mut status) = (upload(b, d, a), Mats::zeros(b, Dims::scalars(d.batch)).unwrap());
+    b.invert(x.as_mut(), status.as_mut());
+    no_status(b, &status);
+    download(b, x.as_ref())
+}
+
+const ORDERS: [usize; 12] = [1, 2, 3, 8, 15, 16, 17, 33, 64, 65, 100, 130];
+
+/// `|x a - 1|` is bounded by the roundings of `|x| |a|`, row by column.
+fn inverses_of_all_kinds<B: Linalg>(b: &B) {
+    for n in ORDERS {
+        for kind in [Kind::Random, Kind::IllConditioned, Kind::Tiny, Kind::Huge, Kind::Identity] {
+            let d = Dims::square(2, n);
+            let r = Reference::<B::Elem>::new();
+            // What the backend sees, rounded to its elements.
+            let a = download(&r, upload(&r, d, &matrices(kind, 2, n, n)).as_ref());
+            let x = inverse(b, d, &a);
+            for p in 0..2 {
+                let (a, x) = (&a[p * n * n..][..n * n], &x[p * n * n..][..n * n]);
+                for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let terms = (0..n).map(|k| x[i * n + k] * a[k * n + j]);
+                    let size: f64 = terms.clone().map(f64::abs).sum();
+                    let error = (terms.sum::<f64>() - f64::from(u8::from(i == j))).abs();
+                    // Growth of the pivots enters: a factor of n covers what occurs.
+                    let bound = (n * n + 8) as f64 * eps::<B>() * size;
+                    assert!(error <= bound, "{kind:?} {n}: ({i}, {j}) is off by {error:.1e} > {bound:.1e}");
+                }
+            }
+        }
+    }
+}
+
+fn inverses_agree_with_the_textbook<B: Linalg>(b: &B) {
+    for n in ORDERS {
+        // Rows in reverse: every pivot lies elsewhere.
+        let mut a = values(n as u64, n * n);
+        (0..n).for_each(|i| a[i * n + n - 1 - i] += n as f64);
+        let d = Dims::square(1, n);
+        let expected = inverse(&Reference::<f64>::new(), d, &a);
+        close(&format!("order {n}"), &inverse(b, d, &a), &expected, 40.0 * eps::<B>());
+    }
+    // A permutation is inverted exactly.
+    let n = 37;
+    let permutation = |k: usize| (5 * k + 3) % n;
+    let a: Vec<f64> = (0..n * n).map(|k| f64::from(u8::from(permutation(k / n) == k % n))).collect();
+    assert_eq!(inverse(b, Dims::square(1, n), &a), transposed(&a, 1, n));
+}
+
+fn singular_matrices_are_reported<B: Linalg>(b: &B) {
+    for n in [1, 2, 17, 64] {
+        let d = Dims::square(3, n);
+        let mut a = values(5, d.len());
+        for p in [0, 2] {
+            (0..n).for_each(|i| a[(p * n + i) * n + i] += 2.0 * n as f64);
+        }
+        // The second: a zero column.
+        (0..n).for_each(|i| a[(n + i) * n + n / 2] = 0.0);
+        let (mut x, mut status) = (upload(b, d, &a), Mats::zeros(b, Dims::scalars(3)).unwrap());
+        b.invert(x.as_mut(), status.as_mut());
+        assert_eq!(download(b, status.as_ref()), [0.0, 1.0, 0.0]);
+        let x = download(b, x.as_ref());
+        let identity: Vec<f64> = (0..n * n).map(|k| f64::from(u8::from(k / n == k % n))).collect();
+        assert_eq!(x[n * n..2 * n * n], identity);
+        assert_eq!(x[..n * n], inverse(b, Dims::square(1, n), &a[..n * n]));
+    }
+    // The inverse overflows.
+    let mut x = upload(b, Dims::scalars(1), &[B::Elem::MIN_POSITIVE * B::Elem::EPSILON]);
+    let mut status = Mats::zeros(b, Dims::scalars(1)).unwrap();
+    b.invert(x.as_mut(), status.as_mut());
+    assert_eq!((download(b, x.as_ref()), download(b, status.as_ref())), (vec![1.0], vec![1.0]));
 }

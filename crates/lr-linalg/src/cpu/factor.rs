@@ -1,7 +1,7 @@
 //! [`Factor`] on the CPU: spreads problems over threads, keeps what is not finite away from the
 //! engines, scales extreme matrices and writes statuses.
 
-use super::{Cpu, Engine, NotConverged, elementwise as kernel};
+use super::{Cpu, Engine, NotConverged, elementwise as kernel, invert::invert};
 use crate::{Dims, Factor, MatsMut, Panel, PanelMut, PivotGuard, Scalar, check};
 
 type Mut<'a, T, E> = MatsMut<'a, Cpu<T, E>>;
@@ -144,6 +144,23 @@ impl<T: Scalar, E: Engine<T>> Factor for Cpu<T, E> {
             if outcome.is_err() {
                 kernel::identity(a);
                 kernel::fill(T::ZERO, w);
+                report(status, 1.0);
+            }
+        });
+    }
+
+    #[track_caller]
+    fn invert(&self, a: Mut<'_, T, E>, status: Mut<'_, T, E>) {
+        let d = a.dims();
+        check::square("invert", d);
+        check::status("invert: status", status.dims(), d.batch);
+        if d.is_empty() {
+            return;
+        }
+        self.threads.each(d.rows.pow(3) / 4, (a, status), |_, (a, status)| {
+            let mut a = a.into_panel();
+            if invert(a.reborrow()).is_err() {
+                kernel::identity(a);
                 report(status, 1.0);
             }
         });

@@ -11,6 +11,7 @@ mod engine;
 mod factor;
 mod faer_engine;
 mod householder;
+mod invert;
 #[cfg(feature = "openblas")]
 mod openblas_engine;
 mod threads;

@@ -1,6 +1,6 @@
 //! Textbook factorizations of one `f64` matrix: Cholesky by definition, Householder QR, singular values
-//! by one-sided Jacobi rotations, symmetric eigenvalues by cyclic Jacobi (Golub and Van Loan, chapters
-//! 4, 5 and 8).
+//! by one-sided Jacobi rotations, symmetric eigenvalues by cyclic Jacobi, inverse by Gauss-Jordan
+//! elimination with partial pivoting (Golub and Van Loan, chapters 3, 4, 5 and 8).
 
 /// One row-major matrix.
 #[derive(Clone, Debug)]
@@ -221,4 +221,33 @@ pub(super) fn eigh(mut a: Dense) -> Option<(Dense, Vec<f64>)> {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a.get(i, i).total_cmp(&a.get(j, j)));
     Some((vectors.permuted(&order), order.iter().map(|&j| power * a.get(j, j)).collect()))
+}
+
+/// The inverse of a square matrix; nothing if a pivot is zero or not a number.
+pub(super) fn invert(mut a: Dense) -> Option<Dense> {
+    let n = a.rows;
+    let mut x = Dense::identity(n, n);
+    for k in 0..n {
+        let pivot = (k..n).max_by(|&i, &j| a.get(i, k).abs().total_cmp(&a.get(j, k).abs()))?;
+        for j in 0..n {
+            a.data.swap(k * n + j, pivot * n + j);
+            x.data.swap(k * n + j, pivot * n + j);
+        }
+        let value = a.get(k, k);
+        if value == 0.0 || value.is_nan() {
+            return None;
+        }
+        for j in 0..n {
+            *a.at(k, j) /= value;
+            *x.at(k, j) /= value;
+        }
+        for i in (0..n).filter(|&i| i != k) {
+            let factor = a.get(i, k);
+            for j in 0..n {
+                *a.at(i, j) -= factor * a.get(k, j);
+                *x.at(i, j) -= factor * x.get(k, j);
+            }
+        }
+    }
+    Some(x)
 }

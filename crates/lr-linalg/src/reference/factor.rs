@@ -126,4 +126,21 @@ impl<T: Scalar> Factor for Reference<T> {
             write(&values, &mut w, p);
         }
     }
+
+    #[track_caller]
+    fn invert(&self, mut a: Mut<'_, T>, mut status: Mut<'_, T>) {
+        let d = a.dims();
+        check::square("invert", d);
+        check::status("invert: status", status.dims(), d.batch);
+        for p in 0..d.batch {
+            let matrix = read(a.panel(p));
+            let inverse = if matrix.is_finite() { dense::invert(matrix) } else { None };
+            let inverse = inverse.filter(|x| x.data.iter().all(|&x| Scalar::is_finite(T::from_f64(x))));
+            let inverse = inverse.unwrap_or_else(|| {
+                report(&mut status, p, 1.0);
+                Dense::identity(d.rows, d.rows)
+            });
+            write(&inverse.data, &mut a, p);
+        }
+    }
 }
