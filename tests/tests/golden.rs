@@ -3,8 +3,8 @@
 
 use lr_linalg::{Cpu, Dims, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
-    Base, Factors, GradientRepair, Grid, HealthMut, Manifold, NormKind, Ray, Retraction, StiefelRetraction,
-    Transport,
+    Base, Factors, GradientRepair, Grid, Health, HealthMut, Manifold, NormKind, Ray, Retraction,
+    StiefelRetraction, Transport,
 };
 use lr_optim::{BankOptimizer, Cadence, DescentConfig, Normalization, RiemannianDescent, StateDict};
 use lr_tests::{
@@ -39,17 +39,14 @@ struct Local<'a, B: Linalg, M: Manifold<B>> {
     manifold: &'a M,
     x: &'a Factors<B>,
     frame: M::Frame,
-    breakdown: Mats<B>,
-    repairs: Mats<B>,
+    health: Health<B>,
 }
 
 impl<'a, B: Linalg, M: Manifold<B>> Local<'a, B, M> {
     fn new(b: &'a B, manifold: &'a M, x: &'a Factors<B>) -> Self {
-        let scalar = || Mats::zeros(b, Dims::scalars(1)).unwrap();
-        let (mut frame, mut breakdown, mut repairs) = (manifold.new_frame(b, 1).unwrap(), scalar(), scalar());
-        let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-        Scratch::new(b).unwrap().scope(|s| manifold.factor(b, x.as_ref(), &mut frame, health, s));
-        Self { b, manifold, x, frame, breakdown, repairs }
+        let (mut frame, mut health) = (manifold.new_frame(b, 1).unwrap(), Health::new(b, 1).unwrap());
+        Scratch::new(b).unwrap().scope(|s| manifold.factor(b, x.as_ref(), &mut frame, health.as_mut(), s));
+        Self { b, manifold, x, frame, health }
     }
 
     fn base(&self) -> Base<'_, B, M> {
@@ -69,9 +66,9 @@ impl<'a, B: Linalg, M: Manifold<B>> Local<'a, B, M> {
     }
 
     fn make_consistent(&mut self, repair: GradientRepair, v: &mut Factors<B>) {
-        let Self { b, manifold, x, frame, breakdown, repairs } = self;
+        let Self { b, manifold, x, frame, health } = self;
         let at = Base { x: x.as_ref(), frame: &*frame };
-        let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+        let health = health.as_mut();
         Scratch::new(*b).unwrap().scope(|s| manifold.make_consistent(b, at, repair, v.as_mut(), health, s));
     }
 
@@ -88,9 +85,9 @@ impl<'a, B: Linalg, M: Manifold<B>> Local<'a, B, M> {
         let b = self.b;
         let mut out = Mats::zeros(b, Dims::scalars(1)).unwrap();
         let mut direction = self.manifold.new_direction(b, 1).unwrap();
-        let Self { manifold, x, frame, breakdown, repairs, .. } = self;
+        let Self { manifold, x, frame, health, .. } = self;
         let at = Base { x: x.as_ref(), frame: &*frame };
-        let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+        let mut health = health.as_mut();
         Scratch::new(b).unwrap().scope(|s| {
             manifold.aim(b, at, v.as_ref(), &mut direction, health.as_mut(), s);
             let ray = Ray { at, tangent: v.as_ref(), direction: &direction };

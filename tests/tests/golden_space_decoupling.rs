@@ -4,7 +4,7 @@
 
 use lr_linalg::{Coef, Cpu, Dims, Linalg, Mats, Reference, Scope, Scratch};
 use lr_manifolds::{
-    Base, Derivatives, Factors, HealthMut, LevelSet, Manifold, Ray, Retraction, SecondOrderManifold,
+    Base, Derivatives, Factors, Health, HealthMut, LevelSet, Manifold, Ray, Retraction, SecondOrderManifold,
     SpaceDecoupling, Transport,
     level_set::{Oblique, Sphere, StackedStiefel, Unconstrained},
     space_decoupling::{
@@ -29,12 +29,9 @@ struct Here<'a, B: Linalg, S> {
 }
 
 fn with_health<B: Linalg>(b: &B, work: impl FnOnce(&Scope<'_, B>, HealthMut<'_, B>)) {
-    let scalar = || Mats::zeros(b, Dims::scalars(1)).unwrap();
-    let (mut breakdown, mut repairs) = (scalar(), scalar());
-    Scratch::new(b)
-        .unwrap()
-        .scope(|s| work(s, HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() }));
-    assert_eq!(Dense::download(b, breakdown.as_ref()).data, [0.0], "a factorization broke down");
+    let mut health = Health::new(b, 1).unwrap();
+    Scratch::new(b).unwrap().scope(|s| work(s, health.as_mut()));
+    assert_eq!(Dense::download(b, health.breakdown.as_ref()).data, [0.0], "a factorization broke down");
 }
 
 fn pair<B: Linalg>(b: &B, left: &Dense, right: &Dense) -> Factors<B> {

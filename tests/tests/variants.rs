@@ -3,9 +3,10 @@
 
 use lr_linalg::{Coef, Cpu, Dims, Factor, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
-    Base, CholeskySafeguard, Factors, FixedRankEmbedded, FixedRankQuotient, Grid, HealthMut, IsometryMetric,
-    IsometrySvdRetraction, Manifold, NormKind, OrthographicRetraction, PartialIsometryEmbedded,
-    PartialIsometryLifted, Ray, Retraction, Schatten, StiefelRetraction, SvdRetraction,
+    Base, CholeskySafeguard, Factors, FixedRankEmbedded, FixedRankQuotient, Grid, Health, HealthMut,
+    IsometryMetric, IsometrySvdRetraction, Manifold, NormKind, OrthographicRetraction,
+    PartialIsometryEmbedded, PartialIsometryLifted, Ray, Retraction, Schatten, StiefelRetraction,
+    SvdRetraction,
 };
 use lr_tests::{conformance::random_point, dense::Dense, registry::Gauge};
 use rand::{SeedableRng, rngs::StdRng};
@@ -122,12 +123,9 @@ impl<B: Linalg, M: Manifold<B>> Here<B, M> {
 }
 
 fn with_health<B: Linalg>(b: &B, work: impl FnOnce(&lr_linalg::Scope<'_, B>, HealthMut<'_, B>)) {
-    let scalar = || Mats::zeros(b, Dims::scalars(1)).unwrap();
-    let (mut breakdown, mut repairs) = (scalar(), scalar());
-    Scratch::new(b)
-        .unwrap()
-        .scope(|s| work(s, HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() }));
-    assert_eq!(Dense::download(b, breakdown.as_ref()).data, [0.0], "a factorization broke down");
+    let mut health = Health::new(b, 1).unwrap();
+    Scratch::new(b).unwrap().scope(|s| work(s, health.as_mut()));
+    assert_eq!(Dense::download(b, health.breakdown.as_ref()).data, [0.0], "a factorization broke down");
 }
 
 fn block(w: &Dense, g: &Grid, i: usize, j: usize) -> Dense {

@@ -1,7 +1,8 @@
 //! Fixed-rank matrices, embedded geometry (paper section 3.2, A.1; singleton and grid).
 //!
 //! Set: `{A B^T : rank r}`, m x n; a grid is the same set on vertically stacked factors.
-//! Point: `A`, `B` with frame `A = U R_A`, `B = V R_B` (thin QR).
+//! Point: `A`, `B` with frame `A = U R_A`, `B = V R_B`, `U` and `V` orthonormal (thin QR at first), and the
+//! inverses of `R_A` and `R_B`.
 //! Tangent: `Xi = U K V^T + X V^T + U Y^T` in CD-coordinates `(C, D) = (Xi V, Xi^T U)`.
 //! Metric: `<Xi, H> = tr(Xi^T H)`, that of the ambient space.
 //!
@@ -22,7 +23,7 @@ use crate::{
 use lr_linalg::{
     DeviceError,
     Epilogue::{Overwrite, Scale},
-    Linalg, Map, Mats, MatsMut, MatsRef, Scope, Side, Triangle,
+    Linalg, Map, Mats, MatsMut, MatsRef, Scope,
 };
 
 /// The geometry.
@@ -31,21 +32,23 @@ pub struct FixedRankEmbedded {
     pub(crate) grid: Grid,
 }
 
-/// `A = U R_A`, `B = V R_B`.
+/// `A = U R_A`, `B = V R_B`, and the inverses of `R_A` and `R_B`.
 #[derive(Debug)]
 pub struct QrFrame<B: Linalg> {
     pub(crate) bases: Factors<B>,
     pub(crate) ra: Mats<B>,
     pub(crate) rb: Mats<B>,
+    pub(crate) inverses: [Mats<B>; 2],
 }
 
 impl<B: Linalg> State<B> for QrFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        vec![("u", &self.bases.left), ("v", &self.bases.right), ("ra", &self.ra), ("rb", &self.rb)]
+        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib] } = self;
+        vec![("u", left), ("v", right), ("ra", ra), ("rb", rb), ("ra_inverse", ia), ("rb_inverse", ib)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        let Self { bases, ra, rb } = self;
-        vec![("u", &mut bases.left), ("v", &mut bases.right), ("ra", ra), ("rb", rb)]
+        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib] } = self;
+        vec![("u", left), ("v", right), ("ra", ra), ("rb", rb), ("ra_inverse", ia), ("rb_inverse", ib)]
     }
 }
 
@@ -112,6 +115,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
             bases: Factors::zeros(b, &self.grid, problems)?,
             ra: Mats::zeros(b, small)?,
             rb: Mats::zeros(b, small)?,
+            inverses: [Mats::zeros(b, small)?, Mats::zeros(b, small)?],
         })
     }
 
@@ -129,7 +133,11 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
     ) {
         frame.bases.as_mut().copy_from(b, x);
         b.qr(frame.bases.left.as_mut(), frame.ra.as_mut(), health.breakdown.as_mut());
-        b.qr(frame.bases.right.as_mut(), frame.rb.as_mut(), health.breakdown);
+        b.qr(frame.bases.right.as_mut(), frame.rb.as_mut(), health.breakdown.as_mut());
+        for (r, inverse) in [&frame.ra, &frame.rb].into_iter().zip(&mut frame.inverses) {
+            b.copy(r.as_ref().n(), inverse.as_mut());
+            b.invert(inverse.as_mut(), health.breakdown.as_mut());
+        }
     }
 
     fn egrad_to_rgrad(
@@ -137,12 +145,12 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         b: &B,
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        mut out: FactorsMut<'_, B>,
+        out: FactorsMut<'_, B>,
         _: &Scope<'_, B>,
     ) {
-        out.copy_from(b, egrad);
-        b.trsm(Side::Right, Triangle::Upper, at.frame.rb.as_ref().n(), out.left);
-        b.trsm(Side::Right, Triangle::Upper, at.frame.ra.as_ref().n(), out.right);
+        let [ia, ib] = &at.frame.inverses;
+        b.gemm(1.0, egrad.left.n(), ib.as_ref().n(), Overwrite, out.left);
+        b.gemm(1.0, egrad.right.n(), ia.as_ref().n(), Overwrite, out.right);
     }
 
     fn inner(
@@ -167,10 +175,10 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         at: Base<'_, B, Self>,
         v: FactorsRef<'_, B>,
         direction: &mut Xky<B>,
-        health: HealthMut<'_, B>,
-        scope: &Scope<'_, B>,
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
     ) {
-        direction.aim(b, at.frame.bases(), Middle::General, v, health, scope);
+        direction.aim(b, at.frame.bases(), Middle::General, v);
     }
 
     fn norm(
@@ -182,7 +190,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        ray.direction.norm(b, kind, out, health, scope);
+        ray.direction.norm(b, ray.at.frame.bases(), ray.tangent, kind, out, health, scope);
     }
 
     fn carries_orthonormal_factors(&self) -> bool {
@@ -197,7 +205,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        // U^ is orthonormal only as far as [U Q_X] is; a fresh QR of the factors stops the drift.
+        // On the exact path U^ is orthonormal only as far as [U Q_X] is; a fresh QR stops the drift.
         self.factor(b, x.as_ref(), frame, health, scope);
     }
 
@@ -248,7 +256,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         let (x, frame) = (ray.at.x, ray.at.frame);
         scope.nest(|scope| {
             let mut norm = scope.take(out.dims());
-            ray.direction.norm(b, NormKind::Spectral, norm.as_mut(), health.as_mut(), scope);
+            self.norm(b, ray, NormKind::Spectral, norm.as_mut(), health.as_mut(), scope);
             let triangles = [frame.ra.as_ref(), frame.rb.as_ref()];
             let breakdown = health.breakdown;
             guard::inverse_rank_distance(b, &self.grid, x, triangles, out.as_mut(), breakdown, scope);
@@ -272,6 +280,9 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         for mut part in [x.left, x.right, frame.ra.as_mut(), frame.rb.as_mut()] {
             b.map(Map::Scale(c.sqrt()), part.as_mut());
         }
+        for inverse in &mut frame.inverses {
+            b.map(Map::Scale(1.0 / c.sqrt()), inverse.as_mut());
+        }
     }
 
     fn has_steepest(&self) -> bool {
@@ -291,8 +302,8 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         match norm {
             Schatten::One => normed_descent::schatten_one(b, at.frame.bases(), v, health, scope),
             Schatten::Infinity => {
-                direction.aim(b, at.frame.bases(), Middle::General, v.as_ref(), health, scope);
-                normed_descent::schatten_infinity(b, at.frame.bases(), direction, v, scope);
+                direction.aim(b, at.frame.bases(), Middle::General, v.as_ref());
+                normed_descent::schatten_infinity(b, at.frame.bases(), direction, v, health, scope);
             }
         }
     }

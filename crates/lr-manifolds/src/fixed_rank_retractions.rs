@@ -11,15 +11,22 @@
 //! Both are of second order. The orthographic one needs no SVD of the 2r x 2r core; it is defined while `P`
 //! is invertible, which small steps guarantee and large ones do not.
 
-use crate::{FactorsMut, FixedRankEmbedded, HealthMut, Manifold, Order, QrFrame, Ray, Retraction};
+use crate::{
+    FactorsMut, FixedRankEmbedded, HealthMut, Manifold, Order, QrFrame, Ray, Retraction,
+    xky::{self, Ends, Factored, Step},
+};
 use lr_linalg::{
     Coef, Dims,
-    Epilogue::{Overwrite, Scale},
-    Linalg, Map, MatsMut, MatsRef, Scope, Side, Triangle,
+    Epilogue::{Add, Overwrite, Scale},
+    Linalg, Map, MatsMut, MatsRef, Scalar, Scope, Side, Triangle,
 };
 
-/// Truncated SVD of `W + t Xi` through its 2r x 2r core (paper section 3.3), singular values no smaller
-/// than a floor, factors balanced: `A = U^ S^{1/2}`, `B = V^ S^{1/2}`.
+/// Truncated SVD of `W + t Xi` (paper section 3.3), singular values no smaller than a floor.
+///
+/// Short steps find the dominant subspaces by the graph iteration ([`crate::xky`]) and continue the factors from
+/// step to step, `A^T A` and `B^T B` equal up to a quarter. Long steps, points with singular values near the
+/// floor and factors out of balance take the paper's way through the SVD of the 2r x 2r core, after which
+/// `A = U^ S^{1/2}`, `B = V^ S^{1/2}`. The new `A B^T` is the same to rounding.
 #[derive(Clone, Copy, Debug)]
 pub struct SvdRetraction {
     /// Least singular value of the new point, absolute.
@@ -33,6 +40,10 @@ impl Default for SvdRetraction {
     }
 }
 
+/// Relative imbalance `|R_A^T R_A - R_B^T R_B|_F / |R_A^T R_A|_F` at which a step takes the exact path, which
+/// balances the factors perfectly.
+const MOST_IMBALANCE: f64 = 0.25;
+
 impl SvdRetraction {
     /// `A = U S^{1/2}`, `B = V S^{1/2}` with the bases of `frame`, and `R_A = R_B = S^{1/2}`.
     fn balance<B: Linalg>(
@@ -44,16 +55,78 @@ impl SvdRetraction {
     ) {
         b.map(Map::Floor(self.floor), s.as_mut());
         b.map(Map::Sqrt, s.as_mut());
-        for (basis, r, mut x) in
-            [(&frame.bases.left, &mut frame.ra, to.left), (&frame.bases.right, &mut frame.rb, to.right)]
+        let bases = [&frame.bases.left, &frame.bases.right];
+        for ((basis, r), mut x) in
+            bases.into_iter().zip([&mut frame.ra, &mut frame.rb]).zip([to.left, to.right])
         {
-            b.fill(0.0, r.as_mut());
-            b.add_diagonal(1.0, r.as_mut());
-            b.scale_columns(s.as_ref(), r.as_mut());
+            diagonal(b, s.as_ref(), r.as_mut());
             b.copy(basis.as_ref().n(), x.as_mut());
             b.scale_columns(s.as_ref(), x);
         }
+        b.map(Map::Ratio { numerator: 1.0, floor: B::Elem::MIN_POSITIVE }, s.as_mut());
+        for inverse in &mut frame.inverses {
+            diagonal(b, s.as_ref(), inverse.as_mut());
+        }
     }
+
+    /// `A = U R_A`, `B = V R_B` with the bases of `frame` and `R_A R_B^T = core`, continuing the factors of
+    /// `from`: `R_A = (R_A' + core R_B'^{-T})/2`, half of the way that the core has gone. `false` when the
+    /// balance between the factors is lost.
+    fn share<B: Linalg>(
+        &self,
+        b: &B,
+        core: MatsRef<'_, B>,
+        from: &QrFrame<B>,
+        frame: &mut QrFrame<B>,
+        to: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) -> bool {
+        let QrFrame { bases, ra, rb, inverses: [ia, ib] } = frame;
+        let [_, old_ib] = &from.inverses;
+        scope.nest(|scope| {
+            let mut broken = scope.status(core.dims().batch);
+            b.gemm(0.5, core.n(), old_ib.as_ref().t(), Add(0.5, from.ra.as_ref()), ra.as_mut());
+            b.copy(ra.as_ref().n(), ia.as_mut());
+            b.invert(ia.as_mut(), broken.as_mut());
+            b.gemm(1.0, core.t(), ia.as_ref().t(), Overwrite, rb.as_mut());
+            b.copy(rb.as_ref().n(), ib.as_mut());
+            b.invert(ib.as_mut(), broken.as_mut());
+            for (basis, r, x) in [(&bases.left, ra.as_ref(), to.left), (&bases.right, rb.as_ref(), to.right)]
+            {
+                b.gemm(1.0, basis.as_ref().n(), r.n(), Overwrite, x);
+            }
+            flag_imbalance(b, ra.as_ref(), rb.as_ref(), broken.as_mut(), scope);
+            b.glance(broken.as_ref()) == Some(0.0)
+        })
+    }
+}
+
+/// `out = diag(s)`.
+fn diagonal<B: Linalg>(b: &B, s: MatsRef<'_, B>, mut out: MatsMut<'_, B>) {
+    b.fill(0.0, out.as_mut());
+    b.add_diagonal(1.0, out.as_mut());
+    b.scale_columns(s, out);
+}
+
+/// Marks the problems whose factors are further from balance than [`MOST_IMBALANCE`].
+fn flag_imbalance<B: Linalg>(
+    b: &B,
+    ra: MatsRef<'_, B>,
+    rb: MatsRef<'_, B>,
+    status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let (mut gram, mut other) = (scope.take(ra.dims()), scope.take(ra.dims()));
+        let mut excess = scope.status(ra.dims().batch);
+        b.gemm(1.0, ra.t(), ra.n(), Overwrite, gram.as_mut());
+        b.gemm(1.0, rb.t(), rb.n(), Overwrite, other.as_mut());
+        b.dot(-MOST_IMBALANCE.powi(2), gram.as_ref(), gram.as_ref(), 0.0, excess.as_mut());
+        b.axpby(Coef::Host(-1.0), gram.as_ref(), 1.0, other.as_mut());
+        b.dot(1.0, other.as_ref(), other.as_ref(), 1.0, excess.as_mut());
+        b.map(Map::Floor(0.0), excess.as_mut());
+        b.flag_above(0.0, excess.as_ref(), status);
+    });
 }
 
 impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
@@ -71,20 +144,31 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
         manifold: &FixedRankEmbedded,
         ray: Ray<'_, B, FixedRankEmbedded>,
         t: Coef<'_, B>,
-        to: FactorsMut<'_, B>,
+        mut to: FactorsMut<'_, B>,
         frame: &mut QrFrame<B>,
-        health: HealthMut<'_, B>,
+        mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let from = ray.at.frame;
-        let problems = ray.tangent.problems();
+        let (from, direction, v) = (ray.at.frame, ray.direction, ray.tangent);
         scope.nest(|scope| {
-            let mut s = scope.take(manifold.grid.small_dims(problems));
+            let small = manifold.grid.small_dims(v.problems());
+            let (mut s, mut core) = (scope.take(small), scope.take(small));
             b.gemm(1.0, from.ra.as_ref().n(), from.rb.as_ref().t(), Overwrite, s.as_mut());
-            let mut values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
+            let (at, s) = (from.bases(), s.as_ref());
+            let step = Step { at, s, v, direction, t, floor: self.floor };
+            let ends = Ends::Core(core.as_mut());
+            if xky::follow(b, &step, ends, frame.bases.as_mut(), scope)
+                && self.share(b, core.as_ref(), from, frame, to.as_mut(), scope)
+            {
+                return;
+            }
+            health.count_exact_step(b, scope);
+            let breakdown = &mut health.breakdown;
+            let mut values = scope.take(Dims::new(v.problems(), 1, manifold.grid.rank));
+            let tangent = Factored::of(b, at, direction, v, breakdown.as_mut(), scope);
             let bases = frame.bases.as_mut();
-            let (u, v) = (bases.left, bases.right);
-            ray.direction.follow(b, from.bases(), t, s.as_ref(), u, values.as_mut(), v, health, scope);
+            let (bases, breakdown) = ([bases.left, bases.right], breakdown.as_mut());
+            tangent.follow(b, at, t, s, bases, values.as_mut(), breakdown, scope);
             self.balance(b, values, frame, to);
         });
     }
@@ -119,9 +203,11 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for OrthographicRetraction {
         scope: &Scope<'_, B>,
     ) {
         let (from, problems) = (ray.at.frame, ray.tangent.problems());
-        let [k, rx, ry] = ray.direction.middle_blocks();
-        let (bases, rest) = (from.bases(), ray.direction.complements());
+        let bases = from.bases();
         scope.nest(|scope| {
+            let breakdown = health.breakdown.as_mut();
+            let tangent = Factored::of(b, bases, ray.direction, ray.tangent, breakdown, scope);
+            let ([k, rx, ry], rest) = (tangent.middle_blocks(), tangent.complements());
             let small = manifold.grid.small_dims(problems);
             let (mut p, mut q, mut r) = (scope.take(small), scope.take(small), scope.take(small));
             b.gemm(1.0, from.ra.as_ref().n(), from.rb.as_ref().t(), Overwrite, p.as_mut());

@@ -16,7 +16,7 @@
 //!
 //! ```
 //! use lr_linalg::{Coef, Cpu, Dims, Mats, Scratch};
-//! use lr_manifolds::{Base, Factors, Grid, HealthMut, IsometryMetric, Manifold, PartialIsometryLifted};
+//! use lr_manifolds::{Base, Factors, Grid, Health, IsometryMetric, Manifold, PartialIsometryLifted};
 //! use lr_manifolds::{Ray, Retraction, StiefelRetraction};
 //!
 //! let b = Cpu::<f64>::new();
@@ -26,15 +26,13 @@
 //!     Ok(Factors { left: Mats::from_slice(&b, left, &u)?, right: Mats::from_slice(&b, right, &v)? })
 //! };
 //! let (x, mut v, mut y) = (pair([1., 0., 0.], [0., 1.])?, pair([5., 2., 1.], [3., 7.])?, pair([0.; 3], [0.; 2])?);
-//! let scalar = || Mats::zeros(&b, Dims::scalars(1));
-//! let (mut breakdown, mut repairs, mut defect) = (scalar()?, scalar()?, scalar()?);
+//! let (mut health, mut defect) = (Health::new(&b, 1)?, Mats::zeros(&b, Dims::scalars(1))?);
 //!
 //! Scratch::new(&b)?.scope(|scope| {
 //!     let at = Base { x: x.as_ref(), frame: &() };
 //!     m.project(&b, at, v.as_mut(), scope); // what is tangent remains: (0, 2, 1) and (3, 0)
 //!     let ray = Ray { at, tangent: v.as_ref(), direction: &() };
-//!     let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-//!     let step = Coef::Host(-0.1);
+//!     let (step, health) = (Coef::Host(-0.1), health.as_mut());
 //!     StiefelRetraction::Polar.retract(&b, &m, ray, step, y.as_mut(), &mut (), health, scope);
 //!     m.orthogonality_defect(&b, Base { x: y.as_ref(), frame: &() }, defect.as_mut(), scope);
 //! });
@@ -73,8 +71,8 @@ pub use fixed_rank_retractions::{OrthographicRetraction, SvdRetraction};
 pub use grid::{Blocks, Grid, ShapeError};
 pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
-    Base, Derivatives, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten, SecondOrderManifold,
-    State, Tangent, Transport,
+    Base, Derivatives, Health, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten,
+    SecondOrderManifold, State, Tangent, Transport,
 };
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedProjection, PartialIsometryLifted};

@@ -22,7 +22,7 @@
 
 use crate::{
     FactorsMut, HealthMut,
-    xky::{Bases, Xky},
+    xky::{Bases, Factored, Xky},
 };
 use lr_linalg::{
     Coef, Dims,
@@ -129,22 +129,24 @@ pub(crate) fn schatten_one<B: Linalg>(
     });
 }
 
-/// The maximizer over the spectral-norm ball, in place of the coordinates `v` that `direction` has factored.
+/// The maximizer over the spectral-norm ball, in place of the coordinates `v` that `direction` has measured.
 pub(crate) fn schatten_infinity<B: Linalg>(
     b: &B,
     at: Bases<'_, B>,
     direction: &Xky<B>,
     v: FactorsMut<'_, B>,
+    health: HealthMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
     scope.nest(|scope| {
-        let m = direction.take_middle(b, scope);
+        let factored = Factored::of(b, at, direction, v.as_ref(), health.breakdown, scope);
+        let m = factored.take_middle(b, scope);
         let n = m.dims().rows;
         let r = n / 2;
         let mut t = scope.take(m.dims());
         best_of_ball(b, m, t.as_mut(), scope);
         // C = [U Q_X] T_1 with the first r columns of T, D = [V Q_Y] T^T likewise.
-        let rest = direction.complements();
+        let rest = factored.complements();
         let (k, x, y) =
             (t.as_ref().block(0..r, 0..r), t.as_ref().block(r..n, 0..r), t.as_ref().block(0..r, r..n));
         let FactorsMut { mut left, mut right } = v;

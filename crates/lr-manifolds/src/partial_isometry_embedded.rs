@@ -20,7 +20,7 @@ use crate::{
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
-    xky::{self, Bases, Middle, Xky},
+    xky::{self, Bases, Ends, Factored, Middle, Step, Xky},
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -130,10 +130,10 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         at: Base<'_, B, Self>,
         v: FactorsRef<'_, B>,
         direction: &mut Xky<B>,
-        health: HealthMut<'_, B>,
-        scope: &Scope<'_, B>,
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
     ) {
-        direction.aim(b, bases(at.x), Middle::Skew, v, health, scope);
+        direction.aim(b, bases(at.x), Middle::Skew, v);
     }
 
     fn norm(
@@ -145,7 +145,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        ray.direction.norm(b, kind, out, health, scope);
+        ray.direction.norm(b, bases(ray.at.x), ray.tangent, kind, out, health, scope);
     }
 
     fn carries_orthonormal_factors(&self) -> bool {
@@ -188,7 +188,11 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        guard::isometry_hazard(b, ray.direction.middle_blocks(), out, health.breakdown, scope);
+        scope.nest(|scope| {
+            let (at, mut breakdown) = (bases(ray.at.x), health.breakdown);
+            let tangent = Factored::of(b, at, ray.direction, ray.tangent, breakdown.as_mut(), scope);
+            scope.nest(|scope| guard::isometry_hazard(b, tangent.middle_blocks(), out, breakdown, scope));
+        });
     }
 
     fn to_ambient(
@@ -203,7 +207,8 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
     }
 }
 
-/// The nearest partial isometry of rank `r` to `U V^T + t Xi`, through the 2r x 2r core.
+/// The nearest partial isometry of rank `r` to `U V^T + t Xi`: by the graph iteration, or for long steps
+/// through the SVD of the 2r x 2r core.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IsometrySvdRetraction;
 
@@ -222,9 +227,9 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         manifold: &PartialIsometryEmbedded,
         ray: Ray<'_, B, PartialIsometryEmbedded>,
         t: Coef<'_, B>,
-        to: FactorsMut<'_, B>,
+        mut to: FactorsMut<'_, B>,
         _: &mut (),
-        health: HealthMut<'_, B>,
+        mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         let problems = ray.tangent.problems();
@@ -232,9 +237,16 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
             let mut identity = scope.take(manifold.grid.small_dims(problems));
             b.fill(0.0, identity.as_mut());
             b.add_diagonal(1.0, identity.as_mut());
+            let (at, s) = (bases(ray.at.x), identity.as_ref());
+            let step = Step { at, s, v: ray.tangent, direction: ray.direction, t, floor: 0.0 };
+            if xky::follow(b, &step, Ends::Isometry, to.as_mut(), scope) {
+                return;
+            }
+            health.count_exact_step(b, scope);
             let values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
-            let at = bases(ray.at.x);
-            ray.direction.follow(b, at, t, identity.as_ref(), to.left, values, to.right, health, scope);
+            let breakdown = &mut health.breakdown;
+            let tangent = Factored::of(b, at, ray.direction, ray.tangent, breakdown.as_mut(), scope);
+            tangent.follow(b, at, t, s, [to.left, to.right], values, breakdown.as_mut(), scope);
         });
     }
 }

@@ -412,7 +412,8 @@ impl StiefelRetraction {
     ) {
         let problems = health.breakdown.dims().batch;
         scope.nest(|scope| {
-            let (mut breakdown, mut repairs) = (scope.status(u.dims().batch), scope.status(u.dims().batch));
+            let [mut breakdown, mut repairs, mut exact_steps] =
+                [(); 3].map(|()| scope.status(u.dims().batch));
             let mut each = scope.take(Dims::scalars(u.dims().batch));
             let t = match t {
                 Coef::Host(t) => Coef::Host(t),
@@ -426,7 +427,11 @@ impl StiefelRetraction {
                 Self::Polar | Self::Qr => {
                     b.copy(u.n(), to.as_mut());
                     b.axpby(t, m, 1.0, to.as_mut());
-                    let own = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+                    let own = HealthMut {
+                        breakdown: breakdown.as_mut(),
+                        repairs: repairs.as_mut(),
+                        exact_steps: exact_steps.as_mut(),
+                    };
                     orthonormalize(b, self, to, own, scope);
                 }
             }

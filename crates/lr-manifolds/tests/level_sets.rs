@@ -3,7 +3,7 @@
 
 use lr_linalg::{Blas, Coef, Dims, Epilogue, Mats, Reference, Scratch};
 use lr_manifolds::{
-    Base, Factors, HealthMut, LevelSet, LevelSetShape, Manifold, Ray, Retraction, SpaceDecoupling,
+    Base, Factors, Health, LevelSet, LevelSetShape, Manifold, Ray, Retraction, SpaceDecoupling,
     level_set::{Oblique, Sphere, StackedStiefel, Unconstrained},
     space_decoupling::retractions::DecouplingRetraction,
 };
@@ -37,13 +37,9 @@ fn combined(x: &Mats<R>, t: f64, y: &Mats<R>) -> Mats<R> {
 fn nearest<S: LevelSet<R>>(set: &S, y: &Mats<R>) -> (Mats<R>, bool) {
     let b = R::new();
     let mut out = Mats::from_slice(&b, y.dims(), &values(y)).unwrap();
-    let scalars = || Mats::zeros(&b, Dims::scalars(y.dims().batch)).unwrap();
-    let (mut breakdown, mut repairs) = (scalars(), scalars());
-    Scratch::new(&b).unwrap().scope(|s| {
-        let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-        set.project_point(&b, out.as_mut(), health, s);
-    });
-    (out, values(&breakdown).iter().all(|flag| *flag == 0.0))
+    let mut health = Health::new(&b, y.dims().batch).unwrap();
+    Scratch::new(&b).unwrap().scope(|s| set.project_point(&b, out.as_mut(), health.as_mut(), s));
+    (out, values(&health.breakdown).iter().all(|flag| *flag == 0.0))
 }
 
 fn tangent<S: LevelSet<R>>(set: &S, h: &Mats<R>, z: &Mats<R>) -> Mats<R> {
@@ -172,16 +168,14 @@ fn check_retractions<S: LevelSet<R>>(set: S) {
     let mut columns = Mats::zeros(&b, Dims::new(1, n, RANK)).unwrap();
     b.copy(v.as_ref().t(), columns.as_mut());
     let x = Factors { left: h, right: columns };
-    let scalar = || Mats::zeros(&b, Dims::scalars(1)).unwrap();
-    let (mut breakdown, mut repairs) = (scalar(), scalar());
+    let mut health = Health::new(&b, 1).unwrap();
     let mut frame = Manifold::<R>::new_frame(&m, &b, 1).unwrap();
     let mut eta = Factors {
         left: random(Dims::new(1, M, RANK), &mut rng),
         right: random(Dims::new(1, n, RANK), &mut rng),
     };
     Scratch::new(&b).unwrap().scope(|s| {
-        let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-        m.factor(&b, x.as_ref(), &mut frame, health, s);
+        m.factor(&b, x.as_ref(), &mut frame, health.as_mut(), s);
         m.project(&b, Base { x: x.as_ref(), frame: &frame }, eta.as_mut(), s);
     });
     let mut line = Mats::zeros(&b, Dims::new(1, M, n)).unwrap();
@@ -193,14 +187,13 @@ fn check_retractions<S: LevelSet<R>>(set: S) {
     let retracted = |r: DecouplingRetraction, t: f64| {
         let mut to = Factors::zeros(&b, &grid, 1).unwrap();
         let mut next = Manifold::<R>::new_frame(&m, &b, 1).unwrap();
-        let (mut breakdown, mut repairs) = (scalar(), scalar());
+        let mut health = Health::new(&b, 1).unwrap();
         Scratch::new(&b).unwrap().scope(|s| {
-            let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
             let ray =
                 Ray { at: Base { x: x.as_ref(), frame: &frame }, tangent: eta.as_ref(), direction: &() };
-            r.retract(&b, &m, ray, Coef::Host(t), to.as_mut(), &mut next, health, s);
+            r.retract(&b, &m, ray, Coef::Host(t), to.as_mut(), &mut next, health.as_mut(), s);
         });
-        assert_eq!(values(&breakdown), [0.0]);
+        assert_eq!(values(&health.breakdown), [0.0]);
         let point = nearest(&set, &to.left).0;
         assert!(distance(&values(&point), &values(&to.left)) < 1e-13, "{}: on the set", set.name());
         to

@@ -39,6 +39,9 @@ pub struct RepairCounts {
     pub gradients: u64,
     /// Steps shortened by the rank guard.
     pub shortened_steps: u64,
+    /// Steps whose certificate sent them down the exact, slower path: long ones, and those at ill-conditioned
+    /// points. Nothing was mended.
+    pub exact_steps: u64,
 }
 
 impl std::ops::Add for RepairCounts {
@@ -56,6 +59,7 @@ impl std::ops::AddAssign for RepairCounts {
         self.momenta += other.momenta;
         self.gradients += other.gradients;
         self.shortened_steps += other.shortened_steps;
+        self.exact_steps += other.exact_steps;
     }
 }
 

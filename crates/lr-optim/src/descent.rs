@@ -19,7 +19,8 @@ mod repairs;
 use crate::{BankMeasures, BankOptimizer, OptimError, RepairCounts, StateDict, StateError};
 use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, Scalar, Scope, Scratch};
 use lr_manifolds::{
-    Base, Factors, FactorsMut, FactorsRef, HealthMut, Manifold, Ray, Retraction, State, Tangent, Transport,
+    Base, Factors, FactorsMut, FactorsRef, Health, HealthMut, Manifold, Ray, Retraction, State, Tangent,
+    Transport,
 };
 use measure::{MEASURES, measure};
 use repairs::{Counters, KINDS};
@@ -57,8 +58,7 @@ struct Progress {
 struct Slice<B: Linalg, M: Manifold<B>> {
     momentum: Option<Tangent<B>>,
     frame: M::Frame,
-    breakdown: Mats<B>,
-    repairs: Mats<B>,
+    health: Health<B>,
     counts: Mats<B>,
     measures: Mats<B>,
 }
@@ -69,12 +69,10 @@ impl<B: Linalg, M: Manifold<B>> Slice<B, M> {
             0.0 => None,
             _ => Some(Tangent::zeros(b, manifold.grid(), problems)?),
         };
-        let scalars = Dims::scalars(problems);
         Ok(Self {
             momentum,
             frame: manifold.new_frame(b, problems)?,
-            breakdown: Mats::zeros(b, scalars)?,
-            repairs: Mats::zeros(b, scalars)?,
+            health: Health::new(b, problems)?,
             counts: Mats::zeros(b, Dims::new(problems, 1, KINDS))?,
             measures: Mats::zeros(b, Dims::new(problems, 1, MEASURES))?,
         })
@@ -168,9 +166,9 @@ fn step<B, M, R, T>(
     T: Transport<B, M>,
 {
     let Rule { manifold, retraction, transport, config } = rule;
-    let Slice { momentum, frame, breakdown, repairs, counts, .. } = slice;
+    let Slice { momentum, frame, health, counts, .. } = slice;
     let Worker { rgrad, direction, next, next_frame, gamma, scratch } = worker;
-    let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+    let mut health = health.as_mut();
     let (mut counters, taken) = (Counters::new(counts), progress.steps + 1);
     scratch.scope(|scope| {
         if progress.steps == 0 {
@@ -326,7 +324,7 @@ where
                     bank.rank_margin = Some(larger(bank.rank_margin.unwrap_or(0.0), margin));
                 }
             }
-            let broken = slice.breakdown.to_vec(b)?.iter().position(|s| s.to_f64() != 0.0);
+            let broken = slice.health.breakdown.to_vec(b)?.iter().position(|s| s.to_f64() != 0.0);
             bank.broken = bank.broken.or(broken.map(|p| i * size + p));
             let whole = |x: &B::Elem| x.to_f64() as u64;
             let mut counts = [0; KINDS];
@@ -334,9 +332,16 @@ where
                 counts.iter_mut().zip(problem).for_each(|(sum, n)| *sum += whole(n));
             }
             let [reorthogonalizations, momenta, gradients, shortened_steps] = counts;
-            let safeguards = slice.repairs.to_vec(b)?.iter().map(whole).sum();
-            bank.repairs +=
-                RepairCounts { safeguards, reorthogonalizations, momenta, gradients, shortened_steps };
+            let safeguards = slice.health.repairs.to_vec(b)?.iter().map(whole).sum();
+            let exact_steps = slice.health.exact_steps.to_vec(b)?.iter().map(whole).sum();
+            bank.repairs += RepairCounts {
+                safeguards,
+                reorthogonalizations,
+                momenta,
+                gradients,
+                shortened_steps,
+                exact_steps,
+            };
         }
         bank.gradient_norm = bank.gradient_norm.sqrt();
         bank.momentum_norm = bank.momentum_norm.sqrt();
@@ -345,8 +350,10 @@ where
 
     fn save(&self, b: &B, prefix: &str, dict: &mut StateDict<B::Elem>) -> Result<(), StateError> {
         dict.counters.insert(format!("{prefix}.steps"), self.progress.steps);
-        dict.save(b, format!("{prefix}.breakdown"), self.slices.iter().map(|s| s.breakdown.as_ref()))?;
-        dict.save(b, format!("{prefix}.repairs"), self.slices.iter().map(|s| s.repairs.as_ref()))?;
+        let health = || self.slices.iter().map(|s| &s.health);
+        dict.save(b, format!("{prefix}.breakdown"), health().map(|h| h.breakdown.as_ref()))?;
+        dict.save(b, format!("{prefix}.repairs"), health().map(|h| h.repairs.as_ref()))?;
+        dict.save(b, format!("{prefix}.exact_steps"), health().map(|h| h.exact_steps.as_ref()))?;
         dict.save(b, format!("{prefix}.counts"), self.slices.iter().map(|s| s.counts.as_ref()))?;
         if self.rule.config.momentum > 0.0 {
             let momenta = || self.slices.iter().filter_map(|s| s.momentum.as_ref());
@@ -364,8 +371,10 @@ where
     fn load(&mut self, b: &B, prefix: &str, dict: &StateDict<B::Elem>) -> Result<(), StateError> {
         let steps = dict.counter(&format!("{prefix}.steps"))?;
         let slices = &mut self.slices;
-        dict.load(b, &format!("{prefix}.breakdown"), slices.iter_mut().map(|s| s.breakdown.as_mut()))?;
-        dict.load(b, &format!("{prefix}.repairs"), slices.iter_mut().map(|s| s.repairs.as_mut()))?;
+        dict.load(b, &format!("{prefix}.breakdown"), slices.iter_mut().map(|s| s.health.breakdown.as_mut()))?;
+        dict.load(b, &format!("{prefix}.repairs"), slices.iter_mut().map(|s| s.health.repairs.as_mut()))?;
+        let exact = slices.iter_mut().map(|s| s.health.exact_steps.as_mut());
+        dict.load(b, &format!("{prefix}.exact_steps"), exact)?;
         dict.load(b, &format!("{prefix}.counts"), slices.iter_mut().map(|s| s.counts.as_mut()))?;
         if self.rule.config.momentum > 0.0 {
             let left = slices.iter_mut().filter_map(|s| s.momentum.as_mut()).map(|m| m.left.as_mut());

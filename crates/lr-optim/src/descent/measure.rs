@@ -2,7 +2,7 @@
 
 use super::{Normalization, Progress, RankGuard, Rule, Slice, Worker};
 use lr_linalg::{Linalg, Map, MatsMut};
-use lr_manifolds::{Base, FactorsRef, HealthMut, Manifold, NormKind, Ray, Tangent};
+use lr_manifolds::{Base, FactorsRef, Manifold, NormKind, Ray, Tangent};
 
 /// Columns of a slice's measures, `[problems, 1, MEASURES]`.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,9 @@ pub(super) fn measure<B: Linalg, M: Manifold<B>, R, T>(
     egrad: FactorsRef<'_, B>,
 ) {
     let Rule { manifold, config, .. } = rule;
-    let Slice { momentum, frame, breakdown, repairs, measures, .. } = slice;
+    let Slice { momentum, frame, health, measures, .. } = slice;
     let Worker { rgrad, direction, gamma, scratch, .. } = worker;
-    let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+    let mut health = health.as_mut();
     let column = |c: Column| c as usize..c as usize + 1;
     scratch.scope(|scope| {
         if progress.steps == 0 {

@@ -6,7 +6,7 @@ use super::{
 };
 use lr_linalg::{Coef, Dims, Linalg, Mats, MatsMut, Scalar, Scope, Scratch};
 use lr_manifolds::{
-    Base, Derivatives, Factors, HealthMut, Manifold, Ray, Retraction, SecondOrderManifold, Tangent, Transport,
+    Base, Derivatives, Factors, Health, Manifold, Ray, Retraction, SecondOrderManifold, Tangent, Transport,
 };
 use std::time::Instant;
 
@@ -37,8 +37,7 @@ pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
     along: Factors<B>,
     ehess: Factors<B>,
     scalar: Mats<B>,
-    breakdown: Mats<B>,
-    repairs: Mats<B>,
+    health: Health<B>,
     started: Instant,
     first_gradient_norm: Option<f64>,
 }
@@ -46,7 +45,6 @@ pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
 impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
     pub fn new(b: &'a B, manifold: &'a M, problem: &'a mut P) -> Result<Self, SolveError> {
         let pair = || Factors::zeros(b, manifold.grid(), 1);
-        let scalar = || Mats::zeros(b, Dims::scalars(1));
         Ok(Self {
             b,
             manifold,
@@ -58,9 +56,8 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             egrad: pair()?,
             along: pair()?,
             ehess: pair()?,
-            scalar: scalar()?,
-            breakdown: scalar()?,
-            repairs: scalar()?,
+            scalar: Mats::zeros(b, Dims::scalars(1))?,
+            health: Health::new(b, 1)?,
             started: Instant::now(),
             first_gradient_norm: None,
         })
@@ -75,9 +72,8 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             return Err(SolveError::Shape { left, right, expected_left, expected_right });
         }
         let mut point = Point { x, frame: self.manifold.new_frame(self.b, 1)? };
-        let Self { b, manifold, scratch, breakdown, repairs, .. } = self;
-        let health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
-        scratch.scope(|scope| manifold.factor(b, point.x.as_ref(), &mut point.frame, health, scope));
+        let Self { b, manifold, scratch, health, .. } = self;
+        scratch.scope(|scope| manifold.factor(b, point.x.as_ref(), &mut point.frame, health.as_mut(), scope));
         self.sound()?;
         Ok(point)
     }
@@ -94,7 +90,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
     }
 
     fn sound(&mut self) -> Result<(), SolveError> {
-        match self.breakdown.to_vec(self.b)?[0].to_f64() {
+        match self.health.breakdown.to_vec(self.b)?[0].to_f64() {
             0.0 => Ok(()),
             _ => Err(SolveError::Breakdown { iteration: self.iteration }),
         }
@@ -146,9 +142,9 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
         t: f64,
         out: &mut Point<B, M>,
     ) -> Result<Option<()>, SolveError> {
-        let Self { b, manifold, scratch, direction, breakdown, repairs, .. } = self;
+        let Self { b, manifold, scratch, direction, health, .. } = self;
         scratch.scope(|scope| {
-            let mut health = HealthMut { breakdown: breakdown.as_mut(), repairs: repairs.as_mut() };
+            let mut health = health.as_mut();
             manifold.aim(b, point.base(), v.as_ref(), direction, health.as_mut(), scope);
             let ray = Ray { at: point.base(), tangent: v.as_ref(), direction: &*direction };
             let Point { x, frame } = out;
@@ -157,7 +153,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
         match self.sound() {
             Ok(()) => Ok(Some(())),
             Err(SolveError::Breakdown { .. }) => {
-                self.b.fill(0.0, self.breakdown.as_mut());
+                self.b.fill(0.0, self.health.breakdown.as_mut());
                 Ok(None)
             }
             Err(other) => Err(other),

@@ -16,19 +16,30 @@ pub struct Repairs {
     pub gradients: u64,
     /// Steps shortened by the rank guard.
     pub shortened_steps: u64,
+    /// Steps that took the exact, slower path: long ones, and those at ill-conditioned points.
+    #[serde(default)]
+    pub exact_steps: u64,
 }
 
 impl Repairs {
-    /// Of all kinds together but the reorthogonalizations, which are routine.
+    /// Of all kinds together but reorthogonalizations and exact steps, which are routine.
     pub fn total(&self) -> u64 {
-        let Self { safeguards, reorthogonalizations: _, momenta, gradients, shortened_steps } = self;
+        let Self { safeguards, momenta, gradients, shortened_steps, reorthogonalizations: _, exact_steps: _ } =
+            self;
         safeguards + momenta + gradients + shortened_steps
     }
 }
 
 impl From<RepairCounts> for Repairs {
     fn from(counts: RepairCounts) -> Self {
-        let RepairCounts { safeguards, reorthogonalizations, momenta, gradients, shortened_steps } = counts;
-        Self { safeguards, reorthogonalizations, momenta, gradients, shortened_steps }
+        let RepairCounts {
+            safeguards,
+            reorthogonalizations,
+            momenta,
+            gradients,
+            shortened_steps,
+            exact_steps,
+        } = counts;
+        Self { safeguards, reorthogonalizations, momenta, gradients, shortened_steps, exact_steps }
     }
 }

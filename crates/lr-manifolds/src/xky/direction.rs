@@ -1,0 +1,97 @@
+//! [`Xky`]: a tangent matrix in XKY-coordinates, measured.
+
+use super::{Bases, Factored, Middle, average, overlaps};
+use crate::{FactorsRef, Grid, HealthMut, NormKind, State};
+use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, MatsMut, MatsRef, Scope};
+
+/// What is known of a tangent matrix beside its coordinates `(C, D)`: the middles `K_C`, `K_D` and `K`,
+/// and `|X|^2`, `|Y|^2`.
+#[derive(Debug)]
+pub struct Xky<B: Linalg> {
+    k: Mats<B>,
+    kc: Mats<B>,
+    kd: Mats<B>,
+    /// `[problems, 1, 1]` each.
+    squares: [Mats<B>; 2],
+}
+
+impl<B: Linalg> State<B> for Xky<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        let [x, y] = &self.squares;
+        vec![("k", &self.k), ("kc", &self.kc), ("kd", &self.kd), ("xx", x), ("yy", y)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        let Self { k, kc, kd, squares: [x, y] } = self;
+        vec![("k", k), ("kc", kc), ("kd", kd), ("xx", x), ("yy", y)]
+    }
+}
+
+impl<B: Linalg> Xky<B> {
+    pub(crate) fn zeros(b: &B, grid: &Grid, problems: usize) -> Result<Self, DeviceError> {
+        let (small, scalars) = (grid.small_dims(problems), Dims::scalars(problems));
+        Ok(Self {
+            k: Mats::zeros(b, small)?,
+            kc: Mats::zeros(b, small)?,
+            kd: Mats::zeros(b, small)?,
+            squares: [Mats::zeros(b, scalars)?, Mats::zeros(b, scalars)?],
+        })
+    }
+
+    /// The middle `K`.
+    pub(crate) fn middle(&self) -> MatsRef<'_, B> {
+        self.k.as_ref()
+    }
+
+    /// The middles that each side claims, `K_C` and `K_D`.
+    pub(crate) fn claims(&self) -> [MatsRef<'_, B>; 2] {
+        [self.kc.as_ref(), self.kd.as_ref()]
+    }
+
+    /// `|X|^2` and `|Y|^2`.
+    pub(crate) fn squares(&self) -> [MatsRef<'_, B>; 2] {
+        let [x, y] = &self.squares;
+        [x.as_ref(), y.as_ref()]
+    }
+
+    /// Measures the tangent vector `v`.
+    pub(crate) fn aim(&mut self, b: &B, at: Bases<'_, B>, middle: Middle, v: FactorsRef<'_, B>) {
+        overlaps(b, at, v, &mut self.kc.as_mut(), &mut self.kd.as_mut());
+        average(b, middle, self.kc.as_ref(), self.kd.as_ref(), self.k.as_mut());
+        let sides = [(v.left, &self.kc), (v.right, &self.kd)];
+        for ((side, overlap), square) in sides.into_iter().zip(&mut self.squares) {
+            // |C - U K_C|^2, which rounding may take below zero.
+            b.dot(1.0, side, side, 0.0, square.as_mut());
+            b.dot(-1.0, overlap.as_ref(), overlap.as_ref(), 1.0, square.as_mut());
+            b.map(Map::Floor(0.0), square.as_mut());
+        }
+    }
+
+    /// Metric norm `sqrt(|K|^2 + |X|^2 + |Y|^2)`, or the spectral norm.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn norm(
+        &self,
+        b: &B,
+        at: Bases<'_, B>,
+        v: FactorsRef<'_, B>,
+        kind: NormKind,
+        mut out: MatsMut<'_, B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        match kind {
+            NormKind::Metric => {
+                b.dot(1.0, self.k.as_ref(), self.k.as_ref(), 0.0, out.as_mut());
+                for square in &self.squares {
+                    b.axpby(Coef::Host(1.0), square.as_ref(), 1.0, out.as_mut());
+                }
+                b.map(Map::Sqrt, out);
+            }
+            NormKind::Spectral => scope.nest(|scope| {
+                let mut breakdown = health.breakdown;
+                let factored = Factored::of(b, at, self, v, breakdown.as_mut(), scope);
+                let middle = factored.take_middle(b, scope);
+                scope.nest(|scope| b.spectral_norm(middle.as_ref(), out, breakdown, scope));
+            }),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The dominant subspaces of `W + t Xi` without any QR or SVD: the graph iteration.
+//!
+//! In the bases `[U .]`, `[V .]` the core is `[[P, t Y^T], [t X, 0]]`, `P = S + t K`. Its dominant subspaces are
+//! graphs over the old ones, `Z_U = U + t X N_L` and `Z_V = V + t Y N_R`, whose coefficients solve a Riccati
+//! equation, here by fixed-point sweeps on r x r matrices:
+//!
+//! ```text
+//! N_L <- (P + t^2 G_Y N_R)^{-1},   N_R <- (P^T + t^2 G_X N_L)^{-1},   G_X = X^T X, G_Y = Y^T Y.
+//! ```
+//!
+//! The start `N_L = P^{-1}`, `N_R = P^{-T}` alone is the orthographic retraction (Absil and Malick 2012). `X` and
+//! `Y` are never formed: the same column spaces are spanned by
+//!
+//! ```text
+//! U + t C T_L,   T_L = (S + t (K - K_C) + t^2 G_Y N_R)^{-1},
+//! V + t D T_R,   T_R = (S^T + t (K - K_D)^T + t^2 G_X N_L)^{-1},
+//! ```
+//!
+//! made orthonormal by Cholesky factors `L_U`, `L_V` of their Gram matrices. The core in the new bases is
+//! `H = L_U^T T_L^{-1} N_R^{-1} T_R L_V^{-T}`, and `L_U^T T_L^{-1} P^{-1} T_R^{-T} L_V` without a sweep.
+//!
+//! **Certificate.** With the *reach* `rho = t max(|X|_F, |Y|_F) |P^{-1}|_2` the start is off by at most `rho^3` of
+//! `sigma_r(P)`, each sweep takes off a factor `rho^4`, and up to 1/2 the subspaces found are the dominant ones.
+//! The number of sweeps follows; where it would be large the step is left to [`super::Factored`].
+
+use super::{Bases, Xky};
+use crate::{FactorsMut, FactorsRef};
+use lr_linalg::{
+    Coef, Dims,
+    Epilogue::{Add, Overwrite, Scale},
+    Linalg, Map, MatsMut, MatsRef, PivotGuard, PolarMethod, Scalar, Scope, Side, Triangle,
+};
+
+/// Sweeps that cost less than the exact path.
+const MOST_SWEEPS: usize = 6;
+
+/// Reach up to which the graph is that of the dominant subspaces.
+const LONGEST_REACH: f64 = 0.5;
+
+/// Sweeps after which the subspaces of a step of this reach are good to a few roundings.
+fn sweeps<T: Scalar>(reach: f64) -> Option<usize> {
+    let within = (0.0..=LONGEST_REACH).contains(&reach);
+    (0..=MOST_SWEEPS).find(|&k| within && reach.powi(3 + 4 * k as i32) <= 4.0 * T::EPSILON)
+}
+
+/// A step of length `t` along the tangent vector `v` at `U S V^T`.
+pub(crate) struct Step<'a, B: Linalg> {
+    /// `U` and `V`.
+    pub at: Bases<'a, B>,
+    /// `S`, `[problems, r, r]`.
+    pub s: MatsRef<'a, B>,
+    /// `(C, D)`.
+    pub v: FactorsRef<'a, B>,
+    /// What is known of `v`.
+    pub direction: &'a Xky<B>,
+    /// Length.
+    pub t: Coef<'a, B>,
+    /// Least singular value that the caller accepts.
+    pub floor: f64,
+}
+
+/// Which point of the new subspaces is meant.
+pub(crate) enum Ends<'a, B: Linalg> {
+    /// The best approximation `U' H V'^T`; its core `H`.
+    Core(MatsMut<'a, B>),
+    /// The partial isometry `U' V'^T` nearest to it.
+    Isometry,
+}
+
+/// Follows `step` to new orthonormal bases `to`. `false`, with `to` unspecified, for steps that are too long
+/// or points too ill-conditioned for the graph iteration, and on devices that would have to stall to tell.
+pub(crate) fn follow<B: Linalg>(
+    b: &B,
+    step: &Step<'_, B>,
+    mut ends: Ends<'_, B>,
+    to: FactorsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) -> bool {
+    let small = step.s.dims();
+    let [kc, kd] = step.direction.claims();
+    scope.nest(|scope| {
+        let mut broken = scope.status(small.batch);
+        let take = || scope.take(small);
+        let (mut p, mut p_inverse) = (take(), take());
+        b.copy(step.s.n(), p.as_mut());
+        b.axpby(step.t, step.direction.middle(), 1.0, p.as_mut());
+        inverse(b, p.as_ref(), p_inverse.as_mut(), broken.as_mut());
+        let Some(sweeps) = plan(b, step, p_inverse.as_ref(), scope) else {
+            return false;
+        };
+
+        // T_L^{-1} and T_R^{-1} without their quadratic terms, and N_R^{-1}, of which P^T is the first.
+        let (mut tl_inverse, mut tr_inverse, mut nr_inverse) = (take(), take(), take());
+        disagree(b, step, kc, tl_inverse.as_mut(), scope);
+        scope.nest(|scope| {
+            let mut transposed = scope.take(small);
+            disagree(b, step, kd, transposed.as_mut(), scope);
+            b.copy(transposed.as_ref().t(), tr_inverse.as_mut());
+        });
+        if sweeps > 0 {
+            let [gx, gy] = grams(b, step, scope);
+            let (mut nl, mut nr) = (scope.take(small), scope.take(small));
+            b.copy(p_inverse.as_ref().t(), nr.as_mut());
+            for _ in 0..sweeps {
+                b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Add(1.0, p.as_ref()), nl.as_mut());
+                b.invert(nl.as_mut(), broken.as_mut());
+                b.copy(p.as_ref().t(), nr_inverse.as_mut());
+                b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), nr_inverse.as_mut());
+                inverse(b, nr_inverse.as_ref(), nr.as_mut(), broken.as_mut());
+            }
+            b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Scale(1.0), tl_inverse.as_mut());
+            b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), tr_inverse.as_mut());
+        }
+        let (mut tl, mut tr) = (scope.take(small), scope.take(small));
+        inverse(b, tl_inverse.as_ref(), tl.as_mut(), broken.as_mut());
+        inverse(b, tr_inverse.as_ref(), tr.as_mut(), broken.as_mut());
+
+        // U + t C T_L, V + t D T_R and the Cholesky factors of their Gram matrices.
+        let (mut zu, mut zv) = (scope.take(step.at.u.dims()), scope.take(step.at.v.dims()));
+        let (mut lu, mut lv) = (scope.take(small), scope.take(small));
+        let mut scaled = scope.take(small);
+        let sides = [
+            (step.at.u, step.v.left, tl.as_ref(), &mut zu, &mut lu),
+            (step.at.v, step.v.right, tr.as_ref(), &mut zv, &mut lv),
+        ];
+        for (basis, coordinates, coefficient, z, l) in sides {
+            b.axpby(step.t, coefficient, 0.0, scaled.as_mut());
+            b.gemm(1.0, coordinates.n(), scaled.as_ref().n(), Add(1.0, basis), z.as_mut());
+            b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
+            b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
+        }
+
+        let (mut core, mut half) = (scope.take(small), scope.take(small));
+        b.gemm(1.0, lu.as_ref().t(), tl_inverse.as_ref().n(), Overwrite, half.as_mut());
+        if sweeps == 0 {
+            b.gemm(1.0, half.as_ref().n(), p_inverse.as_ref().n(), Overwrite, core.as_mut());
+            b.gemm(1.0, core.as_ref().n(), tr_inverse.as_ref().t(), Overwrite, half.as_mut());
+            b.gemm(1.0, half.as_ref().n(), lv.as_ref().n(), Overwrite, core.as_mut());
+        } else {
+            b.gemm(1.0, half.as_ref().n(), nr_inverse.as_ref().n(), Overwrite, core.as_mut());
+            b.gemm(1.0, core.as_ref().n(), tr.as_ref().n(), Overwrite, half.as_mut());
+            b.copy(half.as_ref().n(), core.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, lv.as_ref().t(), core.as_mut());
+        }
+
+        // L_U^{-T}, or its product with the polar factor of H.
+        let (mut wu, mut wv) = (tl, tr);
+        for (l, w) in [(&lu, &mut wu), (&lv, &mut wv)] {
+            b.fill(0.0, w.as_mut());
+            b.add_diagonal(1.0, w.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), w.as_mut());
+        }
+        match &mut ends {
+            Ends::Core(out) => b.copy(core.as_ref().n(), out.as_mut()),
+            Ends::Isometry => {
+                b.polar(PolarMethod::default(), core.as_mut(), broken.as_mut(), scope);
+                b.copy(wu.as_ref().n(), half.as_mut());
+                b.gemm(1.0, half.as_ref().n(), core.as_ref().n(), Overwrite, wu.as_mut());
+            }
+        }
+        for (z, w, basis) in [(&zu, &wu, to.left), (&zv, &wv, to.right)] {
+            b.gemm(1.0, z.as_ref().n(), w.as_ref().n(), Overwrite, basis);
+        }
+        b.glance(broken.as_ref()) == Some(0.0)
+    })
+}
+
+/// `out = a^{-1}`.
+fn inverse<B: Linalg>(b: &B, a: MatsRef<'_, B>, mut out: MatsMut<'_, B>, status: MatsMut<'_, B>) {
+    b.copy(a.n(), out.as_mut());
+    b.invert(out, status);
+}
+
+/// `out = S + t (K - claim)`.
+fn disagree<B: Linalg>(
+    b: &B,
+    step: &Step<'_, B>,
+    claim: MatsRef<'_, B>,
+    mut out: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let mut difference = scope.take(claim.dims());
+        b.copy(step.direction.middle().n(), difference.as_mut());
+        b.axpby(Coef::Host(-1.0), claim, 1.0, difference.as_mut());
+        b.copy(step.s.n(), out.as_mut());
+        b.axpby(step.t, difference.as_ref(), 1.0, out);
+    });
+}
+
+/// `t^2 G_X` and `t^2 G_Y`: `C^T C - K_C^T K_C` and `D^T D - K_D K_D^T`.
+fn grams<'s, B: Linalg>(b: &B, step: &Step<'_, B>, scope: &'s Scope<'_, B>) -> [MatsMut<'s, B>; 2] {
+    let [kc, kd] = step.direction.claims();
+    [(step.v.left, kc.t(), kc.n()), (step.v.right, kd.n(), kd.t())].map(|(c, first, second)| {
+        let mut gram = scope.take(step.s.dims());
+        scope.nest(|scope| {
+            let mut once = scope.take(step.s.dims());
+            b.gemm(1.0, c.t(), c.n(), Overwrite, gram.as_mut());
+            b.gemm(-1.0, first, second, Scale(1.0), gram.as_mut());
+            b.axpby(step.t, gram.as_ref(), 0.0, once.as_mut());
+            b.axpby(step.t, once.as_ref(), 0.0, gram.as_mut());
+        });
+        gram
+    })
+}
+
+/// The number of sweeps, where the step may go this way.
+fn plan<B: Linalg>(
+    b: &B,
+    step: &Step<'_, B>,
+    p_inverse: MatsRef<'_, B>,
+    scope: &Scope<'_, B>,
+) -> Option<usize> {
+    scope.nest(|scope| {
+        let scalars = Dims::scalars(p_inverse.dims().batch);
+        let (mut bound, mut reach, mut once) =
+            (scope.take(scalars), scope.take(scalars), scope.status(scalars.batch));
+        inverse_bound(b, p_inverse, bound.as_mut(), scope);
+        let [x, y] = step.direction.squares();
+        b.max_abs(x, once.as_mut());
+        b.max_abs(y, once.as_mut());
+        b.axpby(step.t, once.as_ref(), 0.0, reach.as_mut());
+        b.axpby(step.t, reach.as_ref(), 0.0, once.as_mut());
+        b.multiply(bound.as_ref(), once.as_mut());
+        let least = b.glance(bound.as_ref())?.sqrt().recip();
+        // The new point's least singular value is at least a quarter of that of P.
+        if least >= 4.0 * step.floor { sweeps::<B::Elem>(b.glance(once.as_ref())?.sqrt()) } else { None }
+    })
+}
+
+/// `out >= |a|_2^2`, by less than a factor `r^{1/4}`: `|a|_F^2 (tr (a a^T / |a|_F^2)^4)^{1/4}`.
+fn inverse_bound<B: Linalg>(b: &B, a: MatsRef<'_, B>, mut out: MatsMut<'_, B>, scope: &Scope<'_, B>) {
+    scope.nest(|scope| {
+        let (mut once, mut twice) = (scope.take(a.dims()), scope.take(a.dims()));
+        let (mut square, mut scale) = (scope.take(out.dims()), scope.take(out.dims()));
+        b.dot(1.0, a, a, 0.0, square.as_mut());
+        b.copy(square.as_ref().n(), scale.as_mut());
+        b.map(Map::Ratio { numerator: 1.0, floor: B::Elem::MIN_POSITIVE }, scale.as_mut());
+        b.gemm(1.0, a.n(), a.t(), Overwrite, twice.as_mut());
+        b.axpby(Coef::Device(scale.as_ref()), twice.as_ref(), 0.0, once.as_mut());
+        b.gemm(1.0, once.as_ref().t(), once.as_ref().n(), Overwrite, twice.as_mut());
+        b.dot(1.0, twice.as_ref(), twice.as_ref(), 0.0, out.as_mut());
+        b.map(Map::Sqrt, out.as_mut());
+        b.map(Map::Sqrt, out.as_mut());
+        b.multiply(square.as_ref(), out);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_steps_need_no_sweep_and_long_ones_the_exact_path() {
+        let eighth = |k: i32| f64::from(k).exp2();
+        assert_eq!([-8, -5, -3, -1].map(|k| sweeps::<f32>(eighth(k))), [Some(0), Some(1), Some(1), Some(5)]);
+        assert_eq!([-17, -8, -3, -1].map(|k| sweeps::<f64>(eighth(k))), [Some(0), Some(1), Some(4), None]);
+        assert_eq!([0.51, f64::NAN, f64::INFINITY].map(sweeps::<f32>), [None; 3]);
+    }
+}
