@@ -14,6 +14,7 @@ mod sealed {
 /// observers, the CPU backends) needs in order to move numbers in and out.
 pub trait Scalar:
     sealed::Sealed
+    + crate::cpu::kernel::Vectors
     + faer::traits::RealField
     + Copy
     + Debug

@@ -13,6 +13,7 @@ on_every_backend!(
     broadcast_products,
     large_products_are_cut,
     empty_products,
+    gram_matrices_are_symmetric,
     triangular_solves,
     triangular_solves_of_strided_blocks,
 );
@@ -163,6 +164,35 @@ fn large_products_are_cut<B: Linalg>(b: &B) {
                 .map(|j| (0..k).map(|l| x[i * k + l] * y[l * n + j]).sum::<f64>() + 2.0 * d[i * n + j])
                 .collect();
             close(&format!("row {i}"), &got[i * n..(i + 1) * n], &expected, 300.0 * eps::<B>());
+        }
+    }
+}
+
+/// `x^T x` and `x x^T` of one view, small ones and those that are cut.
+fn gram_matrices_are_symmetric<B: Linalg>(b: &B) {
+    for (m, n) in [(5, 3), (20, 9), (200, 64), (129, 130), (1000, 200)] {
+        if B::NAME == "reference" && m == 1000 {
+            continue;
+        }
+        for op in OPS {
+            let x = random(b, 1, Dims::new(2, m, n));
+            let (left, right) = match op {
+                Op::None => (x.as_ref().n(), x.as_ref().t()),
+                Op::Transpose => (x.as_ref().t(), x.as_ref().n()),
+            };
+            let order = if op == Op::None { m } else { n };
+            let dims = Dims::square(2, order);
+            let mut gram = upload(b, dims, &vec![f64::NAN; dims.len()]);
+            b.gemm(2.0, left, right, Epilogue::Overwrite, gram.as_mut());
+            let got = download(b, gram.as_ref());
+            let mut turned = Mats::zeros(b, dims).unwrap();
+            b.copy(gram.as_ref().t(), turned.as_mut());
+            assert_eq!(got, download(b, turned.as_ref()));
+            // A copy is another matrix: the general product.
+            let mut copy = Mats::zeros(b, Dims::new(2, m, n)).unwrap();
+            b.copy(x.as_ref().n(), copy.as_mut());
+            b.gemm(2.0, left, operand(copy.as_ref(), right.op), Epilogue::Overwrite, gram.as_mut());
+            close(&format!("{m} x {n} {op:?}"), &got, &download(b, gram.as_ref()), 40.0 * eps::<B>());
         }
     }
 }

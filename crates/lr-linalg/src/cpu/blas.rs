@@ -1,7 +1,11 @@
 //! [`Blas`] on the CPU: checks shapes, resolves broadcasting, spreads problems over threads and calls
 //! the element-wise kernels or the engine on single matrices.
 
-use super::{Cpu, Engine, Source, elementwise as kernel, threads::Threads};
+use super::{
+    Cpu, Engine, Source, elementwise as kernel,
+    kernel::{self as own, Isa, Rest},
+    threads::Threads,
+};
 use crate::{
     AdamWCoefficients, Blas, Coef, Dims,
     Epilogue::{self, Add, Overwrite, Scale},
@@ -232,6 +236,7 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
             threads: self.threads,
             alpha: T::from_f64(alpha),
             block: (multiplications / 32).clamp(SMALL_BLOCK, LARGE_BLOCK),
+            kernel: if own::takes(d.rows, d.cols, inner, b.op) { Kernel::Own } else { Kernel::Engine },
         };
         // A core multiplies some sixteen times as fast as it does element-wise work.
         self.threads.each(multiplications / 16 + d.rows * d.cols, c, |p, one| {
@@ -240,7 +245,12 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
                 Scale(beta) => Rest::Own(T::from_f64(beta)),
                 Add(beta, other) => Rest::Other(T::from_f64(beta), panel(other, p, d.batch)),
             };
-            product.run::<E>(source(a, p, d.batch), source(b, p, d.batch), rest, one.into_panel());
+            let (a, b, c) = (source(a, p, d.batch), source(b, p, d.batch), one.into_panel());
+            if is_gram(a, b) && own::takes_gram(d.cols, inner) && product.overwrites(rest) {
+                product.gram(a, c);
+            } else {
+                product.run::<E>(a, b, rest, c);
+            }
         });
     }
 
@@ -304,15 +314,6 @@ fn dot<T: Scalar>(threads: Threads, x: &[T], y: &[T]) -> f64 {
     left + right
 }
 
-/// What is added to a product.
-#[derive(Clone, Copy)]
-enum Rest<'a, T> {
-    /// A multiple of what is overwritten.
-    Own(T),
-    /// A multiple of another matrix.
-    Other(T, Panel<'a, T>),
-}
-
 impl<'a, T: Scalar> Rest<'a, T> {
     /// Applies a split to the other matrix.
     fn split(self, f: impl FnOnce(Panel<'a, T>) -> (Panel<'a, T>, Panel<'a, T>)) -> (Self, Self) {
@@ -332,6 +333,22 @@ struct Product<T> {
     threads: Threads,
     alpha: T,
     block: usize,
+    kernel: Kernel,
+}
+
+/// Who multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Own,
+    Engine,
+}
+
+/// Whether `b` is the transpose of `a`, being the same matrix.
+fn is_gram<T: Scalar>(a: Source<'_, T>, b: Source<'_, T>) -> bool {
+    let (x, y) = (a.panel, b.panel);
+    a.op != b.op
+        && (x.as_ptr(), x.rows(), x.cols(), x.row_stride())
+            == (y.as_ptr(), y.rows(), y.cols(), y.row_stride())
 }
 
 impl<T: Scalar> Product<T> {
@@ -354,6 +371,33 @@ impl<T: Scalar> Product<T> {
         }
     }
 
+    /// Whether nothing is added to the product, and there is one.
+    fn overwrites(&self, rest: Rest<'_, T>) -> bool {
+        let (Rest::Own(beta) | Rest::Other(beta, _)) = rest;
+        beta == T::ZERO && self.alpha != T::ZERO
+    }
+
+    /// `c = alpha a a^T`: halves on the diagonal, their product beside it, its mirror image below.
+    fn gram(self, a: Source<'_, T>, c: PanelMut<'_, T>) {
+        let (n, k) = (c.rows(), a.cols());
+        let half = (n / 2).next_multiple_of(BLOCK_ALIGNMENT);
+        if n * n * k <= self.block || half >= n {
+            own::gram(Isa::current(), self.alpha, a, c);
+            return;
+        }
+        let (a0, a1) = a.split_rows(half);
+        let (above, below) = c.split_rows(half);
+        let ((c00, mut c01), (c10, c11)) = (above.split_cols(half), below.split_cols(half));
+        let beside = |c01: PanelMut<'_, T>| {
+            own::gemm(Isa::current(), self.alpha, a0, a1.transposed(), Rest::Own(T::ZERO), c01);
+        };
+        self.threads.join(
+            || self.gram(a0, c00),
+            || self.threads.join(|| self.gram(a1, c11), || beside(c01.reborrow())),
+        );
+        kernel::transpose(c01.as_panel(), c10);
+    }
+
     /// One block, on this thread.
     fn block<E: Engine<T>>(
         self,
@@ -362,6 +406,10 @@ impl<T: Scalar> Product<T> {
         rest: Rest<'_, T>,
         mut c: PanelMut<'_, T>,
     ) {
+        if self.kernel == Kernel::Own && self.alpha != T::ZERO {
+            own::gemm(Isa::current(), self.alpha, a, b, rest, c);
+            return;
+        }
         let beta = match rest {
             Rest::Own(beta) => beta,
             Rest::Other(beta, _) if beta == T::ZERO => beta,

@@ -30,6 +30,15 @@ impl<T: Scalar> Source<'_, T> {
         }
     }
 
+    /// The same matrix read the other way.
+    pub fn transposed(self) -> Self {
+        let op = match self.op {
+            Op::None => Op::Transpose,
+            Op::Transpose => Op::None,
+        };
+        Self { op, ..self }
+    }
+
     /// The rows above `at` and the rest, after the transposition.
     pub fn split_rows(self, at: usize) -> (Self, Self) {
         let (above, below) = match self.op {

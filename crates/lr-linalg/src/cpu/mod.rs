@@ -12,6 +12,7 @@ mod factor;
 mod faer_engine;
 mod householder;
 mod invert;
+pub(crate) mod kernel;
 #[cfg(feature = "openblas")]
 mod openblas_engine;
 mod threads;
