@@ -83,10 +83,12 @@ pub(super) unsafe fn run_on<T: Vectors, K: Kernel<T>>(isa: Isa, kernel: K) -> K:
     }
 }
 
-/// Vectors of 128 bits, which every 64-bit processor has, as arrays that the compiler keeps in registers.
+/// Arrays of 128 bits, a register of most 64-bit processors.
+#[cfg(not(target_arch = "x86_64"))]
 #[derive(Clone, Copy)]
 pub struct Portable;
 
+#[cfg(not(target_arch = "x86_64"))]
 macro_rules! portable {
     ($t:ty, $lanes:literal) => {
         impl Simd<$t> for Portable {
@@ -146,13 +148,19 @@ macro_rules! portable {
         }
     };
 }
+#[cfg(not(target_arch = "x86_64"))]
 portable!(f32, 4);
+#[cfg(not(target_arch = "x86_64"))]
 portable!(f64, 2);
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernel, Simd};
     use std::arch::x86_64::*;
+
+    /// 128 bits, which every processor of this kind has: 16 registers.
+    #[derive(Clone, Copy)]
+    pub struct Sse2;
 
     /// 256 bits with fused multiply-add: 16 registers.
     #[derive(Clone, Copy)]
@@ -161,6 +169,17 @@ mod x86 {
     /// 512 bits: 32 registers.
     #[derive(Clone, Copy)]
     pub struct Avx512;
+
+    /// Where wider registers exist, what other code left in them makes narrow instructions up to six times
+    /// slower; they are cleared.
+    unsafe fn sse2<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
+        if is_x86_feature_detected!("avx") {
+            // SAFETY: the instruction exists.
+            unsafe { _mm256_zeroupper() }
+        }
+        // SAFETY: the caller's.
+        unsafe { kernel.run::<S>() }
+    }
 
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
@@ -265,6 +284,80 @@ mod x86 {
         unsafe { _mm256_maskload_pd(from, mask) }
     }
 
+    #[inline(always)]
+    unsafe fn count(count: usize) -> usize {
+        count
+    }
+    #[inline(always)]
+    unsafe fn mul_add32(a: __m128, b: __m128, c: __m128) -> __m128 {
+        // SAFETY: the caller's.
+        unsafe { _mm_add_ps(_mm_mul_ps(a, b), c) }
+    }
+    #[inline(always)]
+    unsafe fn mul_add64(a: __m128d, b: __m128d, c: __m128d) -> __m128d {
+        // SAFETY: the caller's.
+        unsafe { _mm_add_pd(_mm_mul_pd(a, b), c) }
+    }
+
+    macro_rules! part {
+        ($t:ty, $vector:ty, $load:ident, $load_part:ident, $store:ident, $store_part:ident) => {
+            #[inline(always)]
+            unsafe fn $load_part(count: usize, from: *const $t) -> $vector {
+                let mut x = [0.0; size_of::<$vector>() / size_of::<$t>()];
+                // SAFETY: the caller's.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from, x.as_mut_ptr(), count);
+                    $load(x.as_ptr())
+                }
+            }
+            #[inline(always)]
+            unsafe fn $store_part(to: *mut $t, count: usize, x: $vector) {
+                let mut all = [0.0; size_of::<$vector>() / size_of::<$t>()];
+                // SAFETY: the caller's.
+                unsafe {
+                    $store(all.as_mut_ptr(), x);
+                    std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+                }
+            }
+        };
+    }
+    part!(f32, __m128, _mm_loadu_ps, first32, _mm_storeu_ps, store_first32);
+    part!(f64, __m128d, _mm_loadu_pd, first64, _mm_storeu_pd, store_first64);
+
+    simd!(
+        Sse2,
+        f32,
+        __m128,
+        usize,
+        2,
+        (4, 8),
+        sse2,
+        count,
+        _mm_set1_ps,
+        _mm_loadu_ps,
+        _mm_storeu_ps,
+        first32,
+        store_first32,
+        _mm_mul_ps,
+        mul_add32
+    );
+    simd!(
+        Sse2,
+        f64,
+        __m128d,
+        usize,
+        2,
+        (4, 8),
+        sse2,
+        count,
+        _mm_set1_pd,
+        _mm_loadu_pd,
+        _mm_storeu_pd,
+        first64,
+        store_first64,
+        _mm_mul_pd,
+        mul_add64
+    );
     simd!(
         Avx2,
         f32,
@@ -338,6 +431,9 @@ mod x86 {
 macro_rules! vectors {
     ($t:ty) => {
         impl Vectors for $t {
+            #[cfg(target_arch = "x86_64")]
+            type Portable = x86::Sse2;
+            #[cfg(not(target_arch = "x86_64"))]
             type Portable = Portable;
             #[cfg(target_arch = "x86_64")]
             type Avx2 = x86::Avx2;
