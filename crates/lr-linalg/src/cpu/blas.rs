@@ -3,7 +3,7 @@
 
 use super::{
     Cpu, Engine, Source, elementwise as kernel,
-    kernel::{self as own, Isa, Rest},
+    kernel::{self as own, Isa, Rest, Solved},
     threads::Threads,
 };
 use crate::{
@@ -263,7 +263,11 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
         }
         let order = t.dims().rows;
         self.threads.each(order * d.rows * d.cols / 8, x, |p, one| {
-            E::trsm(side, triangle, source(t, p, d.batch), one.into_panel());
+            let (t, mut x) = (source(t, p, d.batch), one.into_panel());
+            let tall = side == Side::Right && own::takes_solve(d.rows, order);
+            if !tall || own::solve_right(Isa::current(), triangle, t, x.reborrow()) == Solved::No {
+                E::trsm(side, triangle, t, x);
+            }
         });
     }
 

@@ -1,7 +1,10 @@
 //! [`Factor`] on the CPU: spreads problems over threads, keeps what is not finite away from the
 //! engines, scales extreme matrices and writes statuses.
 
-use super::{Cpu, Engine, NotConverged, elementwise as kernel, invert::invert};
+use super::{
+    Cpu, Engine, NotConverged, elementwise as kernel,
+    kernel::{self as own, Isa},
+};
 use crate::{Dims, Factor, MatsMut, Panel, PanelMut, PivotGuard, Scalar, check};
 
 type Mut<'a, T, E> = MatsMut<'a, Cpu<T, E>>;
@@ -30,9 +33,18 @@ fn scaling<T: Scalar>(a: Panel<'_, T>) -> Option<T> {
     Some(T::from_f64(exponent.clamp(-limit, limit).exp2()))
 }
 
+/// By the own kernel or the engine, whichever is faster for the order.
+fn try_cholesky<T: Scalar, E: Engine<T>>(shift: T, a: PanelMut<'_, T>) -> Result<(), usize> {
+    if own::takes_cholesky(a.rows()) {
+        own::cholesky(Isa::current(), shift, a)
+    } else {
+        E::cholesky(shift, a)
+    }
+}
+
 /// The status to report, zero for none.
 fn cholesky<T: Scalar, E: Engine<T>>(guard: PivotGuard, mut a: PanelMut<'_, T>) -> f64 {
-    let bad = match E::cholesky(T::ZERO, a.reborrow()) {
+    let bad = match try_cholesky::<T, E>(T::ZERO, a.reborrow()) {
         Ok(()) => return 0.0,
         Err(bad) => bad,
     };
@@ -44,7 +56,7 @@ fn cholesky<T: Scalar, E: Engine<T>>(guard: PivotGuard, mut a: PanelMut<'_, T>) 
     if mean > 0.0 && mean.is_finite() {
         for attempt in 0..MAX_SHIFTS {
             let shift = relative * mean * f64::from(attempt).exp2();
-            if E::cholesky(T::from_f64(shift), a.reborrow()).is_ok() {
+            if try_cholesky::<T, E>(T::from_f64(shift), a.reborrow()).is_ok() {
                 return f64::from(attempt) + 1.0;
             }
         }
@@ -159,7 +171,7 @@ impl<T: Scalar, E: Engine<T>> Factor for Cpu<T, E> {
         }
         self.threads.each(d.rows.pow(3) / 4, (a, status), |_, (a, status)| {
             let mut a = a.into_panel();
-            if invert(a.reborrow()).is_err() {
+            if own::invert(Isa::current(), a.reborrow()).is_err() {
                 kernel::identity(a);
                 report(status, 1.0);
             }

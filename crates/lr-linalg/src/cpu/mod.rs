@@ -11,7 +11,6 @@ mod engine;
 mod factor;
 mod faer_engine;
 mod householder;
-mod invert;
 pub(crate) mod kernel;
 #[cfg(feature = "openblas")]
 mod openblas_engine;

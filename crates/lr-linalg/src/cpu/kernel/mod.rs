@@ -25,18 +25,23 @@
 //! The instruction set is chosen once, see [`Isa`]; `LR_ISA=portable`, `avx2` or `avx512` in the
 //! environment overrides the choice for these kernels (not for the engines' own).
 
+mod cholesky;
 mod gemm;
+mod general;
 mod gram;
 mod isa;
 mod simd;
+mod small;
 #[cfg(test)]
 mod tests;
+mod triangular;
 
 use gemm::{Added, Gemm, Strided};
 use gram::Gram;
 pub(crate) use isa::Isa;
 pub use simd::Vectors;
 use simd::run_on;
+pub(super) use small::{Solved, cholesky, invert, solve_right};
 
 use super::{
     Source, elementwise,
@@ -65,6 +70,22 @@ pub(super) fn takes(m: usize, n: usize, k: usize, right: Op) -> bool {
 /// Whether [`gram`] is the right one for a Gram matrix of order `n`.
 pub(super) fn takes_gram(n: usize, k: usize) -> bool {
     k > 0 && (NARROW..=LARGEST_GRAM).contains(&n)
+}
+
+/// Largest order of a matrix that [`cholesky`], [`invert`] and [`solve_right`] take from the engines.
+const LARGEST_SMALL: usize = 256;
+
+/// Rows of a right side that pay for the inverse of a triangle.
+const TALL: usize = 2;
+
+/// Whether [`cholesky`] is the right one for a matrix of order `n`.
+pub(super) fn takes_cholesky(n: usize) -> bool {
+    n <= LARGEST_SMALL
+}
+
+/// Whether [`solve_right`] is worth trying for `m` right sides of a triangle of order `n`.
+pub(super) fn takes_solve(m: usize, n: usize) -> bool {
+    (NARROW..=LARGEST_SMALL).contains(&n) && m >= TALL * n
 }
 
 fn strided<T: Scalar>(source: Source<'_, T>) -> Strided<T> {
