@@ -3,8 +3,8 @@
 
 use lr_linalg::{Cpu, Dims, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
-    Base, Factors, GradientRepair, Grid, Health, HealthMut, Manifold, NormKind, Ray, Retraction,
-    StiefelRetraction, Transport,
+    Base, Factors, GradientRepair, Grid, Health, Manifold, NormKind, Ray, Retraction, StiefelRetraction,
+    Transport,
 };
 use lr_optim::{BankOptimizer, Cadence, DescentConfig, Normalization, RiemannianDescent, StateDict};
 use lr_tests::{

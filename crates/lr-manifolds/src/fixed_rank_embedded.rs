@@ -340,4 +340,16 @@ impl<B: Linalg> Transport<B, FixedRankEmbedded> for EmbeddedProjection {
     ) {
         xky::transport(b, from.frame.bases(), to.frame.bases(), Middle::General, v, scope);
     }
+    fn carry(
+        &self,
+        b: &B,
+        _: &FixedRankEmbedded,
+        ray: Ray<'_, B, FixedRankEmbedded>,
+        to: Base<'_, B, FixedRankEmbedded>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let (from, to) = (ray.at.frame.bases(), to.frame.bases());
+        xky::carry(b, from, to, Middle::General, ray.tangent, ray.direction.middles(), out, scope);
+    }
 }

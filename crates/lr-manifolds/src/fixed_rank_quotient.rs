@@ -124,13 +124,18 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         b: &B,
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        mut out: FactorsMut<'_, B>,
-        _: &Scope<'_, B>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
     ) {
-        out.copy_from(b, egrad);
-        for (l, mut g) in [(&at.frame.lb, out.left), (&at.frame.la, out.right)] {
-            b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), g.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, l.as_ref().n(), g);
+        for (l, g, out) in [(&at.frame.lb, egrad.left, out.left), (&at.frame.la, egrad.right, out.right)] {
+            scope.nest(|scope| {
+                let mut inverse = scope.take(l.dims());
+                b.fill(0.0, inverse.as_mut());
+                b.add_diagonal(1.0, inverse.as_mut());
+                b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), inverse.as_mut());
+                b.trsm(Side::Right, Triangle::Lower, l.as_ref().n(), inverse.as_mut());
+                b.gemm(1.0, g.n(), inverse.as_ref().n(), Overwrite, out);
+            });
         }
     }
 
@@ -193,7 +198,17 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         scope: &Scope<'_, B>,
     ) {
         assert!(kind == NormKind::Metric, "the quotient geometry has no spectral norm");
-        self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
+        // |M_A L_B|^2 = <M_A^T M_A, B^T B>: small matrices after one product.
+        let (frame, v) = (ray.at.frame, ray.tangent);
+        b.fill(0.0, out.as_mut());
+        for (l, v) in [(&frame.lb, v.left), (&frame.la, v.right)] {
+            scope.nest(|scope| {
+                let (mut own, mut other) = (scope.take(l.dims()), scope.take(l.dims()));
+                b.gemm(1.0, v.t(), v.n(), Overwrite, own.as_mut());
+                b.gemm(1.0, l.as_ref().n(), l.as_ref().t(), Overwrite, other.as_mut());
+                b.dot(1.0, own.as_ref(), other.as_ref(), 1.0, out.as_mut());
+            });
+        }
         b.map(Map::Sqrt, out);
     }
 

@@ -457,6 +457,21 @@ pub trait Transport<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 's
         v: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     );
+
+    /// Writes to `out` what [`Transport::transport`] makes of the ray's own tangent vector, for which more is
+    /// known.
+    fn carry(
+        &self,
+        b: &B,
+        manifold: &M,
+        ray: Ray<'_, B, M>,
+        to: Base<'_, B, M>,
+        mut out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        out.copy_from(b, ray.tangent);
+        self.transport(b, manifold, ray.at, to, out, scope);
+    }
 }
 
 /// `out = sqrt(|U^T U - I|^2 + |V^T V - I|^2)` over the given matrices with orthonormal columns.

@@ -266,10 +266,21 @@ impl<B: Linalg> Transport<B, PartialIsometryEmbedded> for IsometryProjection {
         _: &PartialIsometryEmbedded,
         from: Base<'_, B, PartialIsometryEmbedded>,
         to: Base<'_, B, PartialIsometryEmbedded>,
-        mut v: FactorsMut<'_, B>,
+        v: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        xky::transport(b, bases(from.x), bases(to.x), Middle::Skew, v.as_mut(), scope);
-        remove_symmetric(b, bases(to.x), v, scope);
+        xky::transport(b, bases(from.x), bases(to.x), Middle::Skew, v, scope);
+    }
+    fn carry(
+        &self,
+        b: &B,
+        _: &PartialIsometryEmbedded,
+        ray: Ray<'_, B, PartialIsometryEmbedded>,
+        to: Base<'_, B, PartialIsometryEmbedded>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let (from, to) = (bases(ray.at.x), bases(to.x));
+        xky::carry(b, from, to, Middle::Skew, ray.tangent, ray.direction.middles(), out, scope);
     }
 }

@@ -16,6 +16,7 @@
 //! gradients average what the two sides say, which repairs an inconsistent gradient at no cost.
 
 mod embedded_metric;
+mod middles;
 
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
@@ -29,7 +30,7 @@ use crate::{
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
-    Epilogue::{Overwrite, Scale},
+    Epilogue::{Add, Overwrite, Scale},
     Linalg, Map, MatsMut, MatsRef, Part, Scope,
 };
 
@@ -100,8 +101,8 @@ impl PartialIsometryLifted {
                     b.take_part(Part::Sym, k.as_mut());
                 }
             }
-            b.gemm(-1.0, x.left.n(), k.as_ref().n(), Scale(1.0), out.left);
-            b.gemm(-1.0, x.right.n(), k.as_ref().t(), Scale(1.0), out.right);
+            b.gemm(-1.0, x.left.n(), k.as_ref().n(), Add(1.0, egrad.left), out.left);
+            b.gemm(-1.0, x.right.n(), k.as_ref().t(), Add(1.0, egrad.right), out.right);
         });
     }
 
@@ -126,52 +127,56 @@ impl PartialIsometryLifted {
         }
     }
 
-    /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`.
+    /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`, `N = M` if not given.
     fn subtract_canonical<B: Linalg>(
         &self,
         b: &B,
         x: FactorsRef<'_, B>,
-        u: FactorsRef<'_, B>,
-        v: FactorsRef<'_, B>,
+        m: FactorsRef<'_, B>,
+        n: Option<FactorsRef<'_, B>>,
         mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         let (j, i) = self.weights();
-        let sides =
-            [(j, &self.grid.left, x.left, u.left, v.left), (i, &self.grid.right, x.right, u.right, v.right)];
-        let (problems, r) = (x.problems(), self.grid.rank);
-        for (weight, blocks, x, u, v) in sides {
-            for pass in blocks.passes() {
-                scope.nest(|scope| {
-                    let small = self.grid.small_dims(problems * pass.blocks());
-                    let (mut ku, mut kv) = (scope.take(small), scope.take(small));
-                    b.gemm(1.0, pass.of(x).t(), pass.of(u).n(), Overwrite, ku.as_mut());
-                    b.gemm(1.0, pass.of(x).t(), pass.of(v).n(), Overwrite, kv.as_mut());
-                    let stacked = Dims::new(problems, pass.blocks() * r, r);
-                    let (ku, kv) = (ku.as_ref().reshape(stacked), kv.as_ref().reshape(stacked));
-                    b.dot(-0.5 * weight, ku, kv, 1.0, out.as_mut());
-                });
-            }
+        let sides = [
+            (j, &self.grid.left, x.left, m.left, n.map(|n| n.left)),
+            (i, &self.grid.right, x.right, m.right, n.map(|n| n.right)),
+        ];
+        for (weight, blocks, u, m, n) in sides {
+            scope.nest(|scope| {
+                let dims = middles::dims(blocks, self.grid.small_dims(x.problems()));
+                let (mut km, mut kn) = (scope.take(dims), scope.take(dims));
+                middles::of(b, blocks, u, m, km.as_mut());
+                let kn = match n {
+                    Some(n) => {
+                        middles::of(b, blocks, u, n, kn.as_mut());
+                        kn.as_ref()
+                    }
+                    None => km.as_ref(),
+                };
+                b.dot(-0.5 * weight, km.as_ref(), kn, 1.0, out.as_mut());
+            });
         }
     }
 
-    /// Subtracts `U_i Omega`, `V_j Omega`.
-    fn remove_vertical<B: Linalg>(
+    /// `<m, n>`, `|m|^2` if `n` is not given.
+    fn product<B: Linalg>(
         &self,
         b: &B,
         x: FactorsRef<'_, B>,
-        v: FactorsMut<'_, B>,
+        m: FactorsRef<'_, B>,
+        n: Option<FactorsRef<'_, B>>,
+        mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let (j, i) = self.weights();
-        scope.nest(|scope| {
-            // The blocks of one side stand above one another, so one product sums over them.
-            let mut omega = scope.take(self.grid.small_dims(x.problems()));
-            b.gemm(j / (2.0 * i * j), x.left.t(), v.left.as_ref().n(), Overwrite, omega.as_mut());
-            b.gemm(i / (2.0 * i * j), x.right.t(), v.right.as_ref().n(), Scale(1.0), omega.as_mut());
-            b.gemm(-1.0, x.left.n(), omega.as_ref().n(), Scale(1.0), v.left);
-            b.gemm(-1.0, x.right.n(), omega.as_ref().n(), Scale(1.0), v.right);
-        });
+        let ((j, i), other) = (self.weights(), n.unwrap_or(m));
+        b.dot(j, m.left, other.left, 0.0, out.as_mut());
+        b.dot(i, m.right, other.right, 1.0, out.as_mut());
+        match self.metric {
+            IsometryMetric::Quotient => {}
+            IsometryMetric::Canonical => self.subtract_canonical(b, x, m, n, out, scope),
+            IsometryMetric::Embedded => self.subtract_cross_terms(b, x, m, n, out, scope),
+        }
     }
 }
 
@@ -224,13 +229,13 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         mut out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let (j, i) = self.weights();
-        b.axpby(Coef::Host(1.0 / j), egrad.left, 0.0, out.left.as_mut());
-        b.axpby(Coef::Host(1.0 / i), egrad.right, 0.0, out.right.as_mut());
         if self.grid.is_singleton() && self.metric != IsometryMetric::Embedded {
             self.singleton_gradient(b, at.x, egrad, out, scope);
             return;
         }
+        let (j, i) = self.weights();
+        b.axpby(Coef::Host(1.0 / j), egrad.left, 0.0, out.left.as_mut());
+        b.axpby(Coef::Host(1.0 / i), egrad.right, 0.0, out.right.as_mut());
         self.grid_gradient(b, at.x.left, &self.grid.left, out.left.as_mut(), scope);
         self.grid_gradient(b, at.x.right, &self.grid.right, out.right.as_mut(), scope);
         if self.metric == IsometryMetric::Embedded {
@@ -244,27 +249,36 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         at: Base<'_, B, Self>,
         u: FactorsRef<'_, B>,
         v: FactorsRef<'_, B>,
-        mut out: MatsMut<'_, B>,
+        out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let (j, i) = self.weights();
-        b.dot(j, u.left, v.left, 0.0, out.as_mut());
-        b.dot(i, u.right, v.right, 1.0, out.as_mut());
-        match self.metric {
-            IsometryMetric::Quotient => {}
-            IsometryMetric::Canonical => self.subtract_canonical(b, at.x, u, v, out, scope),
-            IsometryMetric::Embedded => self.subtract_cross_terms(b, at.x, u, v, out, scope),
-        }
+        self.product(b, at.x, u, Some(v), out, scope);
     }
 
-    fn project(&self, b: &B, at: Base<'_, B, Self>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
-        for pass in self.grid.left.passes() {
-            remove_symmetric(b, pass.of(at.x.left), pass.of_mut(v.left.as_mut()), scope);
-        }
-        for pass in self.grid.right.passes() {
-            remove_symmetric(b, pass.of(at.x.right), pass.of_mut(v.right.as_mut()), scope);
-        }
-        self.remove_vertical(b, at.x, v, scope);
+    fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
+        let (j, i) = self.weights();
+        let sides = [(j, &self.grid.left, at.x.left), (i, &self.grid.right, at.x.right)];
+        scope.nest(|scope| {
+            let small = self.grid.small_dims(at.x.problems());
+            let (mut omega, mut skew) = (scope.take(small), scope.take(small));
+            b.fill(0.0, omega.as_mut());
+            // K_i = U_i^T M_i, of which the symmetric part goes; the skew parts of all blocks make Omega.
+            let mut middles = sides.map(|(_, blocks, _)| scope.take(middles::dims(blocks, small)));
+            for (((weight, blocks, u), m), k) in sides.into_iter().zip([&v.left, &v.right]).zip(&mut middles)
+            {
+                middles::of(b, blocks, u, m.as_ref(), k.as_mut());
+                middles::sum(b, weight / (2.0 * i * j), k.as_ref(), skew.as_mut());
+                b.take_part(Part::Skew, skew.as_mut());
+                b.axpby(Coef::Host(1.0), skew.as_ref(), 1.0, omega.as_mut());
+            }
+            for (((_, blocks, u), m), mut k) in sides.into_iter().zip([v.left, v.right]).zip(middles) {
+                let each = Dims { batch: small.batch * blocks.count(), ..small };
+                let mut coefficients = k.as_mut().reshape(each);
+                b.take_part(Part::Sym, coefficients.as_mut());
+                b.axpby(Coef::Host(1.0), omega.as_ref(), 1.0, coefficients);
+                middles::subtract(b, blocks, u, k.as_ref(), m);
+            }
+        });
     }
 
     fn aim(
@@ -290,7 +304,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     ) {
         match kind {
             NormKind::Metric => {
-                self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
+                self.product(b, ray.at.x, ray.tangent, None, out.as_mut(), scope);
                 b.map(Map::Sqrt, out);
             }
             NormKind::Spectral => {

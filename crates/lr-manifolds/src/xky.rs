@@ -17,7 +17,7 @@ mod graph;
 use crate::{FactorsMut, FactorsRef, manifold::take_pair};
 use lr_linalg::{
     Coef, Dims,
-    Epilogue::{Overwrite, Scale},
+    Epilogue::{Add, Overwrite, Scale},
     Linalg, MatsMut, MatsRef, Part, Scope,
 };
 
@@ -150,44 +150,74 @@ pub(crate) fn to_ambient<B: Linalg>(
     });
 }
 
-/// Projects the tangent matrix with coordinates `v` at `from` onto the fixed-rank tangent space at `to`:
-/// `(C', D') = (Xi V', Xi^T U')`.
-///
-/// With `E = K - K_C - K_D`, `C' = C (V^T V') + U (E V^T V' + D^T V')` and
-/// `D' = D (U^T U') + V (E^T U^T U' + C^T U')`. The overlaps are taken between the bases as they are,
-/// so a reorthogonalization that flips signs or rotates is accounted for.
+/// Projects the tangent matrix with coordinates `v` at `from` onto the tangent space at `to`.
 pub(crate) fn transport<B: Linalg>(
     b: &B,
     from: Bases<'_, B>,
     to: Bases<'_, B>,
     middle: Middle,
-    v: FactorsMut<'_, B>,
+    mut v: FactorsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
     scope.nest(|scope| {
         let small = Dims::square(from.u.dims().batch, from.u.dims().cols);
-        let (mut kc, mut kd, mut e) = (scope.take(small), scope.take(small), scope.take(small));
+        let (mut kc, mut kd, mut k) = (scope.take(small), scope.take(small), scope.take(small));
         overlaps(b, from, v.as_ref(), &mut kc, &mut kd);
-        average(b, middle, kc.as_ref(), kd.as_ref(), e.as_mut());
-        b.axpby(Coef::Host(-1.0), kc.as_ref(), 1.0, e.as_mut());
-        b.axpby(Coef::Host(-1.0), kd.as_ref(), 1.0, e.as_mut());
-
-        let (mut vv, mut dv) = (scope.take(small), scope.take(small));
-        b.gemm(1.0, from.v.t(), to.v.n(), Overwrite, vv.as_mut());
-        b.gemm(1.0, v.right.as_ref().t(), to.v.n(), Overwrite, dv.as_mut());
-        b.gemm(1.0, e.as_ref().n(), vv.as_ref().n(), Scale(1.0), dv.as_mut());
-
-        let (mut uu, mut cu) = (scope.take(small), scope.take(small));
-        b.gemm(1.0, from.u.t(), to.u.n(), Overwrite, uu.as_mut());
-        b.gemm(1.0, v.left.as_ref().t(), to.u.n(), Overwrite, cu.as_mut());
-        b.gemm(1.0, e.as_ref().t(), uu.as_ref().n(), Scale(1.0), cu.as_mut());
-
+        average(b, middle, kc.as_ref(), kd.as_ref(), k.as_mut());
         let mut moved = take_pair(scope, v.as_ref());
-        b.gemm(1.0, v.left.as_ref().n(), vv.as_ref().n(), Overwrite, moved.left.as_mut());
-        b.gemm(1.0, from.u.n(), dv.as_ref().n(), Scale(1.0), moved.left.as_mut());
-        b.gemm(1.0, v.right.as_ref().n(), uu.as_ref().n(), Overwrite, moved.right.as_mut());
-        b.gemm(1.0, from.v.n(), cu.as_ref().n(), Scale(1.0), moved.right.as_mut());
-        let mut v = v;
+        let middles = [k.as_ref(), kc.as_ref(), kd.as_ref()];
+        carry(b, from, to, middle, v.as_ref(), middles, moved.as_mut(), scope);
         v.copy_from(b, moved.as_ref());
+    });
+}
+
+/// [`transport`] of a tangent vector whose middles `[K, K_C, K_D]` are known, into `out`:
+/// `(C', D') = (Xi V', Xi^T U')`, less `(U' S, V' S)` with `S = sym(U'^T C' + V'^T D')/2` where middles are skew.
+///
+/// With `E = K - K_C - K_D`, `C' = C (V^T V') + U (E V^T V' + D^T V')` and
+/// `D' = D (U^T U') + V (E^T U^T U' + C^T U')`. The overlaps are taken between the bases as they are,
+/// so a reorthogonalization that flips signs or rotates is accounted for.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn carry<B: Linalg>(
+    b: &B,
+    from: Bases<'_, B>,
+    to: Bases<'_, B>,
+    middle: Middle,
+    v: FactorsRef<'_, B>,
+    [k, kc, kd]: [MatsRef<'_, B>; 3],
+    mut out: FactorsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let take = || scope.take(k.dims());
+        let mut e = take();
+        b.copy(k.n(), e.as_mut());
+        b.axpby(Coef::Host(-1.0), kc, 1.0, e.as_mut());
+        b.axpby(Coef::Host(-1.0), kd, 1.0, e.as_mut());
+
+        let (mut vv, mut dv, mut dv_full) = (take(), take(), take());
+        b.gemm(1.0, from.v.t(), to.v.n(), Overwrite, vv.as_mut());
+        b.gemm(1.0, v.right.t(), to.v.n(), Overwrite, dv.as_mut());
+        b.gemm(1.0, e.as_ref().n(), vv.as_ref().n(), Add(1.0, dv.as_ref()), dv_full.as_mut());
+        let (mut uu, mut cu, mut cu_full) = (take(), take(), take());
+        b.gemm(1.0, from.u.t(), to.u.n(), Overwrite, uu.as_mut());
+        b.gemm(1.0, v.left.t(), to.u.n(), Overwrite, cu.as_mut());
+        b.gemm(1.0, e.as_ref().t(), uu.as_ref().n(), Add(1.0, cu.as_ref()), cu_full.as_mut());
+
+        b.gemm(1.0, v.left.n(), vv.as_ref().n(), Overwrite, out.left.as_mut());
+        b.gemm(1.0, from.u.n(), dv_full.as_ref().n(), Scale(1.0), out.left.as_mut());
+        b.gemm(1.0, v.right.n(), uu.as_ref().n(), Overwrite, out.right.as_mut());
+        b.gemm(1.0, from.v.n(), cu_full.as_ref().n(), Scale(1.0), out.right.as_mut());
+        if middle == Middle::Skew {
+            // U'^T C' and V'^T D' from what is at hand.
+            let mut s = e;
+            b.gemm(0.5, cu.as_ref().t(), vv.as_ref().n(), Overwrite, s.as_mut());
+            b.gemm(0.5, uu.as_ref().t(), dv_full.as_ref().n(), Scale(1.0), s.as_mut());
+            b.gemm(0.5, dv.as_ref().t(), uu.as_ref().n(), Scale(1.0), s.as_mut());
+            b.gemm(0.5, vv.as_ref().t(), cu_full.as_ref().n(), Scale(1.0), s.as_mut());
+            b.take_part(Part::Sym, s.as_mut());
+            b.gemm(-1.0, to.u.n(), s.as_ref().n(), Scale(1.0), out.left);
+            b.gemm(-1.0, to.v.n(), s.as_ref().n(), Scale(1.0), out.right);
+        }
     });
 }

@@ -240,7 +240,16 @@ fn step<B, M, R, T>(
         if let Some(momentum) = momentum {
             let _span = tracing::trace_span!("transport").entered();
             let to = Base { x: next.as_ref(), frame: &*next_frame };
-            transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
+            match config.normalization {
+                Normalization::Steepest(_) => {
+                    transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
+                }
+                Normalization::None | Normalization::Unit { .. } => {
+                    let ray = Ray { at, tangent: momentum.as_ref(), direction: &*direction };
+                    transport.carry(b, manifold, ray, to, rgrad.as_mut(), scope);
+                    std::mem::swap(momentum, rgrad);
+                }
+            }
         }
         if config.weight_decay > 0.0 {
             let shrink = 1.0 / (1.0 + lr * config.weight_decay);

@@ -168,7 +168,7 @@ impl ExperimentConfig {
             weight_decay: 0.0,
             retraction: Retraction::Polar,
             fixed_retraction: FixedRetraction::Svd,
-            reorthogonalize: Cadence::EveryStep,
+            reorthogonalize: Cadence::EveryKSteps { k: 32 },
             momentum_repair: MomentumRepair::Off,
             momentum_repair_cadence: Cadence::EveryStep,
             gradient_repair: None,

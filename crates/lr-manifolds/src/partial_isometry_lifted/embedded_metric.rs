@@ -42,23 +42,30 @@ impl PartialIsometryLifted {
         });
     }
 
-    /// Adds the two cross terms of the inner product to `out`.
+    /// Adds the two cross terms of the inner product `<m, n>`, `|m|^2` if `n` is not given, to `out`.
     pub(super) fn subtract_cross_terms<B: Linalg>(
         &self,
         b: &B,
         x: FactorsRef<'_, B>,
-        u: FactorsRef<'_, B>,
-        v: FactorsRef<'_, B>,
+        m: FactorsRef<'_, B>,
+        n: Option<FactorsRef<'_, B>>,
         mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         scope.nest(|scope| {
             let small = self.grid.small_dims(x.problems());
             let (mut omega, mut psi) = (scope.take(small), scope.take(small));
-            for (u, v) in [(u, v), (v, u)] {
-                b.gemm(1.0, x.left.t(), u.left.n(), Overwrite, omega.as_mut());
-                b.gemm(1.0, x.right.t(), v.right.n(), Overwrite, psi.as_mut());
-                b.dot(-1.0, omega.as_ref(), psi.as_ref(), 1.0, out.as_mut());
+            let mut cross = |weight: f64, m: FactorsRef<'_, B>, n: FactorsRef<'_, B>| {
+                b.gemm(1.0, x.left.t(), m.left.n(), Overwrite, omega.as_mut());
+                b.gemm(1.0, x.right.t(), n.right.n(), Overwrite, psi.as_mut());
+                b.dot(weight, omega.as_ref(), psi.as_ref(), 1.0, out.as_mut());
+            };
+            match n {
+                None => cross(-2.0, m, m),
+                Some(n) => {
+                    cross(-1.0, m, n);
+                    cross(-1.0, n, m);
+                }
             }
         });
     }

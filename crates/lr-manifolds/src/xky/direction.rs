@@ -42,6 +42,11 @@ impl<B: Linalg> Xky<B> {
         self.k.as_ref()
     }
 
+    /// `K`, `K_C` and `K_D`.
+    pub(crate) fn middles(&self) -> [MatsRef<'_, B>; 3] {
+        [self.k.as_ref(), self.kc.as_ref(), self.kd.as_ref()]
+    }
+
     /// The middles that each side claims, `K_C` and `K_D`.
     pub(crate) fn claims(&self) -> [MatsRef<'_, B>; 2] {
         [self.kc.as_ref(), self.kd.as_ref()]

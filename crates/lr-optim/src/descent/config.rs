@@ -95,6 +95,10 @@ pub struct DescentConfig {
     pub rank_guard: RankGuard,
 }
 
+/// Default period of the reorthogonalization. Short steps end in orthonormal factors by themselves; long ones,
+/// through the SVD, wear them by about a rounding a step.
+const REORTHOGONALIZATION_PERIOD: NonZeroU64 = NonZeroU64::new(32).unwrap();
+
 impl Default for DescentConfig {
     fn default() -> Self {
         Self {
@@ -102,7 +106,7 @@ impl Default for DescentConfig {
             averaging: Averaging::Exponential,
             normalization: Normalization::by(NormKind::Metric),
             weight_decay: 0.0,
-            reorthogonalize: Cadence::EveryStep,
+            reorthogonalize: Cadence::EverySteps(REORTHOGONALIZATION_PERIOD),
             momentum_cadence: Cadence::Never,
             momentum_repair: MomentumRepair::Projection,
             gradient_cadence: Cadence::Never,
