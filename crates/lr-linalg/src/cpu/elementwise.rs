@@ -1,6 +1,7 @@
 //! Element-wise kernels on single panels. Each loop is compiled for every vector width that `pulp`
 //! knows and dispatched at run time. No fused multiply-add: results are the same bits on every machine.
 
+use super::kernel::transpose::transpose as transpose_tile;
 use crate::{AdamWCoefficients, Map, Panel, PanelMut, Part, Scalar};
 use pulp::Arch;
 
@@ -45,19 +46,18 @@ pub(super) fn copy<T: Scalar>(x: Panel<'_, T>, y: PanelMut<'_, T>) {
 
 /// `y = x^T`, tile by tile so that both sides stay in the first-level cache.
 pub(super) fn transpose<T: Scalar>(x: Panel<'_, T>, mut y: PanelMut<'_, T>) {
+    let (rows, cols) = (y.cols(), y.rows());
+    assert!((x.rows(), x.cols()) == (rows, cols), "transposed shapes");
+    let (from, from_stride, to_stride) = (x.as_ptr(), x.row_stride(), y.row_stride());
+    let to = y.as_mut_ptr();
     Arch::new().dispatch(|| {
-        for i0 in (0..y.rows()).step_by(TILE) {
-            let i1 = (i0 + TILE).min(y.rows());
-            for j0 in (0..y.cols()).step_by(TILE) {
-                let j1 = (j0 + TILE).min(y.cols());
-                let mut tile = [[T::ZERO; TILE]; TILE];
-                for j in j0..j1 {
-                    for (line, &value) in tile.iter_mut().zip(&x.row(j)[i0..i1]) {
-                        line[j - j0] = value;
-                    }
-                }
-                for i in i0..i1 {
-                    y.row_mut(i)[j0..j1].copy_from_slice(&tile[i - i0][..j1 - j0]);
+        for i in (0..rows).step_by(TILE) {
+            for j in (0..cols).step_by(TILE) {
+                let (rows, cols) = ((rows - i).min(TILE), (cols - j).min(TILE));
+                // SAFETY: tiles lie within the panels, of which one is exclusive.
+                unsafe {
+                    let (from, to) = (from.add(i * from_stride + j), to.add(j * to_stride + i));
+                    transpose_tile(rows, cols, from, from_stride, to, to_stride);
                 }
             }
         }
@@ -120,31 +120,28 @@ pub(super) fn take_part<T: Scalar>(part: Part, mut y: PanelMut<'_, T>) {
         Part::Skew => -T::ONE,
     };
     let half = T::from_f64(0.5);
-    let n = y.rows();
+    let (n, stride) = (y.rows(), y.row_stride());
+    let data = y.as_mut_ptr();
     Arch::new().dispatch(|| {
-        for i0 in (0..n).step_by(TILE) {
-            let i1 = (i0 + TILE).min(n);
-            for j0 in (0..=i0).step_by(TILE) {
-                let j1 = (j0 + TILE).min(n);
+        for i in (0..n).step_by(TILE) {
+            let rows = (n - i).min(TILE);
+            for j in (0..=i).step_by(TILE) {
+                let cols = (n - j).min(TILE);
                 // The upper tile, transposed, becomes that of the part; the lower one follows from it.
                 let mut tile = [[T::ZERO; TILE]; TILE];
-                for j in j0..j1 {
-                    for (line, &value) in tile.iter_mut().zip(&y.row(j)[i0..i1]) {
-                        line[j - j0] = value;
+                // SAFETY: both tiles lie within the panel, which is exclusive.
+                unsafe {
+                    let (low, high) = (data.add(i * stride + j), data.add(j * stride + i));
+                    transpose_tile(cols, rows, high, stride, tile.as_mut_ptr().cast(), TILE);
+                    for (row, line) in tile.iter_mut().enumerate().take(rows) {
+                        let lower = std::slice::from_raw_parts_mut(low.add(row * stride), cols);
+                        for (low, high) in lower.iter_mut().zip(line) {
+                            let value = half * (*low + sign * *high);
+                            *low = value;
+                            *high = sign * value;
+                        }
                     }
-                }
-                for i in i0..i1 {
-                    let lower = &mut y.row_mut(i)[j0..j1];
-                    for (low, high) in lower.iter_mut().zip(&mut tile[i - i0]) {
-                        let value = half * (*low + sign * *high);
-                        *low = value;
-                        *high = sign * value;
-                    }
-                }
-                for j in j0..j1 {
-                    for (value, line) in y.row_mut(j)[i0..i1].iter_mut().zip(&tile) {
-                        *value = line[j - j0];
-                    }
+                    transpose_tile(rows, cols, tile.as_ptr().cast(), TILE, high, stride);
                 }
             }
         }

@@ -5,7 +5,10 @@
 //! A strip of `b` is copied only where it must be: transposed, ragged (the copy is padded with zeros),
 //! or with rows so far apart that they would evict one another, where many rows of `a` reuse it.
 
-use super::simd::{Kernel, Simd};
+use super::{
+    simd::{Kernel, Simd},
+    transpose::transpose,
+};
 use crate::Scalar;
 use std::mem::MaybeUninit;
 
@@ -87,7 +90,7 @@ impl<T: Scalar> Kernel<T> for Gemm<T> {
                     let a = self.a.from(0, k0);
                     let mut b = self.b.from(k0, j0);
                     if b.col_stride != 1 {
-                        copy_transposed(b, k, columns, copied);
+                        transpose(columns, k, b.data, b.col_stride, copied, columns);
                         b = Strided { data: copied, row_stride: columns, col_stride: 1 };
                     } else if b.row_stride > width && self.m >= COPY_FROM {
                         for p in 0..k {
@@ -111,34 +114,6 @@ impl<T: Scalar> Kernel<T> for Gemm<T> {
                 j0 += columns;
             }
         }
-    }
-}
-
-/// Side of the blocks in which a strip is transposed: they fit vectors of 128 bits.
-const BLOCK: usize = 4;
-
-/// Copies `k x columns` of a transposed `b` into packed rows.
-///
-/// # Safety
-/// `b` is valid for the shape with rows next to one another, `to` for `k * columns` elements.
-#[inline(always)]
-unsafe fn copy_transposed<T: Scalar>(b: Strided<T>, k: usize, columns: usize, to: *mut T) {
-    let (whole_k, whole_columns) = (k / BLOCK * BLOCK, columns / BLOCK * BLOCK);
-    // SAFETY: the caller's; blocks lie within the whole part.
-    unsafe {
-        let single = |p: usize, j: usize| *to.add(p * columns + j) = *b.data.add(p + j * b.col_stride);
-        for j in (0..whole_columns).step_by(BLOCK) {
-            for p in (0..whole_k).step_by(BLOCK) {
-                let from = |j| b.data.add(p + j * b.col_stride).cast::<[T; BLOCK]>().read_unaligned();
-                let block = [from(j), from(j + 1), from(j + 2), from(j + 3)];
-                for i in 0..BLOCK {
-                    let row: [T; BLOCK] = [block[0][i], block[1][i], block[2][i], block[3][i]];
-                    to.add((p + i) * columns + j).cast::<[T; BLOCK]>().write_unaligned(row);
-                }
-            }
-            (whole_k..k).for_each(|p| (j..j + BLOCK).for_each(|j| single(p, j)));
-        }
-        (whole_columns..columns).for_each(|j| (0..k).for_each(|p| single(p, j)));
     }
 }
 
@@ -199,6 +174,10 @@ impl<T: Scalar> Strip<T> {
     /// # Safety
     /// The pointers are valid for the shapes.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "rows and vectors of a tile are indices of several arrays"
+    )]
     unsafe fn tile<S: Simd<T>, const NV: usize, const MR: usize, const PART: bool>(
         &self,
         a: Strided<T>,

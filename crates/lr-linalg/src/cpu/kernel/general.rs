@@ -7,6 +7,7 @@ use super::{
     cholesky::BLOCK,
     gemm::{Added, Gemm, Strided},
     simd::{Kernel, Simd},
+    transpose::transpose,
 };
 use crate::Scalar;
 
@@ -34,11 +35,7 @@ impl<T: Scalar> Kernel<T> for InvertGeneral<T> {
             let size = (n - k0).min(BLOCK);
             // SAFETY: rows lie below `n`, columns below the stride.
             unsafe {
-                for i in 0..n {
-                    for j in 0..size {
-                        *columns.add(j * stride + i) = *a.add(i * stride + k0 + j);
-                    }
-                }
+                transpose(n, BLOCK, a.add(k0), stride, columns, stride);
                 if !self.eliminate::<S>(k0, size) {
                     return false;
                 }
@@ -61,11 +58,7 @@ impl<T: Scalar> Kernel<T> for InvertGeneral<T> {
                     c: a,
                     c_stride: stride,
                 });
-                for i in 0..n {
-                    for j in 0..size {
-                        *a.add(i * stride + k0 + j) = *columns.add(j * stride + i);
-                    }
-                }
+                transpose(size, n, columns, stride, a.add(k0), stride);
             }
         }
         true
@@ -84,39 +77,67 @@ impl<T: Scalar> InvertGeneral<T> {
             // SAFETY: columns of the block have `stride` elements, of which the last are zero.
             unsafe {
                 let (own, row) = (columns.add(k * stride), k0 + k);
-                let (mut largest, mut pivot) = (T::ZERO, row);
-                for i in row..n {
-                    let magnitude = Scalar::abs(*own.add(i));
-                    if magnitude > largest {
-                        (largest, pivot) = (magnitude, i);
-                    }
-                }
-                if largest == T::ZERO {
-                    return false;
-                }
+                let Some(pivot) = find_pivot(std::slice::from_raw_parts(own, n), row) else { return false };
                 *pivots.add(row) = pivot;
-                for j in 0..size {
-                    std::ptr::swap(columns.add(j * stride + row), columns.add(j * stride + pivot));
+                let inverse = T::ONE / *own.add(pivot);
+                // The pivot row's place is written last, in every column: a vector that is read just after
+                // one of its elements was written has to wait.
+                let mut values = [T::ZERO; BLOCK];
+                for (j, value) in values.iter_mut().enumerate().take(size) {
+                    *value = *columns.add(j * stride + pivot);
                 }
-                let factor = T::ONE / *own.add(row);
-                // The transformation's column: minus the multiples of the pivot row, its own inverse.
-                *own.add(row) = -T::ONE;
-                let minus = S::splat(-factor);
+                let minus = S::splat(-inverse);
                 for i in (0..stride).step_by(S::LANES) {
                     S::store(S::mul(minus, S::load(own.add(i))), own.add(i));
                 }
                 for j in (0..size).filter(|&j| j != k) {
-                    let other = columns.add(j * stride);
-                    let value = *other.add(row);
-                    *other.add(row) = T::ZERO;
-                    let value = S::splat(value);
+                    let (other, value) = (columns.add(j * stride), S::splat(values[j]));
                     for i in (0..stride).step_by(S::LANES) {
                         let sum = S::mul_add(value, S::load(own.add(i)), S::load(other.add(i)));
                         S::store(sum, other.add(i));
                     }
                 }
+                // The exchange of rows, of which one is the pivot row's new self.
+                for (j, &value) in values.iter().enumerate().take(size) {
+                    let column = columns.add(j * stride);
+                    *column.add(pivot) = *column.add(row);
+                    *column.add(row) = if j == k { inverse } else { value * inverse };
+                }
             }
         }
         true
     }
+}
+
+/// Elements compared at once.
+const LANES: usize = 32;
+
+/// The first place, from `start` on, of the element largest in size; nothing if all are zero.
+#[inline(always)]
+fn find_pivot<T: Scalar>(column: &[T], start: usize) -> Option<usize> {
+    let candidates = &column[start..];
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut largest = [T::ZERO; LANES];
+    let chunks = candidates.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            largest[lane] = larger(largest[lane], Scalar::abs(chunk[lane]));
+        }
+    }
+    for (largest, &x) in largest.iter_mut().zip(rest) {
+        *largest = larger(*largest, Scalar::abs(x));
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            largest[lane] = larger(largest[lane], largest[lane + half]);
+        }
+        half /= 2;
+    }
+    let largest = largest[0];
+    if largest == T::ZERO {
+        return None;
+    }
+    candidates.iter().position(|&x| Scalar::abs(x) == largest).map(|place| start + place)
 }

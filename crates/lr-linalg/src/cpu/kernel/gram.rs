@@ -4,6 +4,7 @@
 use super::{
     gemm::{Added, Gemm, STRIP_ROWS, Strided},
     simd::{Kernel, Simd},
+    transpose::{BLOCK, block},
 };
 use crate::Scalar;
 
@@ -54,33 +55,22 @@ impl<T: Scalar> Kernel<T> for Gram<T> {
     }
 }
 
-/// Side of the blocks that are mirrored at once: they fit vectors of 128 bits.
-const BLOCK: usize = 4;
-
 /// Copies the upper triangle below the diagonal.
 ///
 /// # Safety
 /// `c` is valid for `n` rows and columns.
 #[inline(always)]
-pub(super) unsafe fn mirror<T: Scalar>(n: usize, c: *mut T, stride: usize) {
+unsafe fn mirror<T: Scalar>(n: usize, c: *mut T, stride: usize) {
     let whole = n / BLOCK * BLOCK;
     // SAFETY: all indices are below `n`.
     unsafe {
+        let single = |i: usize, j: usize| *c.add(i * stride + j) = *c.add(j * stride + i);
         for i in (0..whole).step_by(BLOCK) {
             for j in (i + BLOCK..whole).step_by(BLOCK) {
-                let from = |row| c.add((i + row) * stride + j).cast::<[T; BLOCK]>().read_unaligned();
-                let block = [from(0), from(1), from(2), from(3)];
-                for column in 0..BLOCK {
-                    let row = [block[0][column], block[1][column], block[2][column], block[3][column]];
-                    c.add((j + column) * stride + i).cast::<[T; BLOCK]>().write_unaligned(row);
-                }
+                block(c.add(i * stride + j), stride, c.add(j * stride + i), stride);
             }
-            for (row, column) in (i..i + BLOCK).flat_map(|r| (i..r).map(move |c| (r, c))) {
-                *c.add(row * stride + column) = *c.add(column * stride + row);
-            }
+            (i..i + BLOCK).for_each(|row| (i..row).for_each(|column| single(row, column)));
         }
-        for (row, column) in (whole..n).flat_map(|r| (0..r).map(move |c| (r, c))) {
-            *c.add(row * stride + column) = *c.add(column * stride + row);
-        }
+        (whole..n).for_each(|row| (0..row).for_each(|column| single(row, column)));
     }
 }

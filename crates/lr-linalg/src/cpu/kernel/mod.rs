@@ -33,7 +33,10 @@ mod isa;
 mod simd;
 mod small;
 #[cfg(test)]
+mod small_tests;
+#[cfg(test)]
 mod tests;
+pub(super) mod transpose;
 mod triangular;
 
 use gemm::{Added, Gemm, Strided};
@@ -41,6 +44,8 @@ use gram::Gram;
 pub(crate) use isa::Isa;
 pub use simd::Vectors;
 use simd::run_on;
+#[cfg(test)]
+use small::Singular;
 pub(super) use small::{Solved, cholesky, invert, solve_right};
 
 use super::{
@@ -72,10 +77,13 @@ pub(super) fn takes_gram(n: usize, k: usize) -> bool {
     k > 0 && (NARROW..=LARGEST_GRAM).contains(&n)
 }
 
-/// Largest order of a matrix that [`cholesky`], [`invert`] and [`solve_right`] take from the engines.
+/// Largest order of a matrix that [`cholesky`] takes from the engines.
 const LARGEST_SMALL: usize = 256;
 
-/// Rows of a right side that pay for the inverse of a triangle.
+/// Largest order of a triangle that is inverted.
+const LARGEST_INVERTED: usize = 128;
+
+/// Rows of a right side, in multiples of the order, that pay for the inverse of a triangle.
 const TALL: usize = 2;
 
 /// Whether [`cholesky`] is the right one for a matrix of order `n`.
@@ -85,7 +93,7 @@ pub(super) fn takes_cholesky(n: usize) -> bool {
 
 /// Whether [`solve_right`] is worth trying for `m` right sides of a triangle of order `n`.
 pub(super) fn takes_solve(m: usize, n: usize) -> bool {
-    (NARROW..=LARGEST_SMALL).contains(&n) && m >= TALL * n
+    (2 * NARROW..=LARGEST_INVERTED).contains(&n) && m >= TALL * n
 }
 
 fn strided<T: Scalar>(source: Source<'_, T>) -> Strided<T> {

@@ -6,61 +6,73 @@ use super::{
     cholesky::{BLOCK, Cholesky},
     gemm::{Gemm, Strided},
     general::InvertGeneral,
-    simd::run_on,
+    simd::{Kernel, Simd, run_on},
+    transpose::transpose,
     triangular::InvertUpper,
 };
 use crate::{
     Op, Panel, PanelMut, Scalar, Triangle,
     cpu::{
-        Source,
+        Source, elementwise,
         workspace::{array_of, carve, with_stack},
     },
 };
 
-/// Side of the blocks that are transposed at once: they fit vectors of 128 bits.
-const TILE: usize = 4;
+/// Writes the lower triangle of `a` transposed, to rows `stride` apart. Blocks on the diagonal are written
+/// whole.
+struct LoadLower<'a, T> {
+    a: Panel<'a, T>,
+    to: *mut T,
+    stride: usize,
+}
 
-/// Writes the lower triangle of `a` transposed: `to[j][i] = a[i][j]` for `j <= i`. What is not
-/// overwritten stays.
-fn load_lower<T: Scalar>(a: Panel<'_, T>, to: &mut [T], stride: usize) {
-    let n = a.rows();
-    for i0 in (0..n).step_by(TILE) {
-        let whole = if i0 + TILE <= n { i0 } else { 0 };
-        for j in (0..whole).step_by(TILE) {
-            let row = |i: usize| -> [T; TILE] { std::array::from_fn(|k| a.row(i0 + i)[j + k]) };
-            let block = [row(0), row(1), row(2), row(3)];
-            for k in 0..TILE {
-                let column = [block[0][k], block[1][k], block[2][k], block[3][k]];
-                to[(j + k) * stride + i0..][..TILE].copy_from_slice(&column);
-            }
-        }
-        for i in i0..(i0 + TILE).min(n) {
-            for (j, &x) in a.row(i)[..=i].iter().enumerate().skip(whole) {
-                to[j * stride + i] = x;
+impl<T: Scalar> Kernel<T> for LoadLower<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd<T>>(self) {
+        let (n, from, from_stride) = (self.a.rows(), self.a.as_ptr(), self.a.row_stride());
+        for i in (0..n).step_by(BLOCK) {
+            let rows = (n - i).min(BLOCK);
+            // SAFETY: rows and columns below `n`; the caller vouches for `to`.
+            unsafe {
+                transpose(rows, i, from.add(i * from_stride), from_stride, self.to.add(i), self.stride);
+                for row in i..i + rows {
+                    for column in i..=row {
+                        *self.to.add(column * self.stride + row) = *from.add(row * from_stride + column);
+                    }
+                }
             }
         }
     }
 }
 
-/// Writes the upper triangle of rows `stride` apart transposed into `a`, with zeros above its diagonal.
-fn store_lower<T: Scalar>(from: &[T], stride: usize, mut a: PanelMut<'_, T>) {
-    let n = a.rows();
-    for i0 in (0..n).step_by(TILE) {
-        let whole = if i0 + TILE <= n { i0 } else { 0 };
-        for j in (0..whole).step_by(TILE) {
-            let row = |k: usize| -> [T; TILE] { std::array::from_fn(|i| from[(j + k) * stride + i0 + i]) };
-            let block = [row(0), row(1), row(2), row(3)];
-            for i in 0..TILE {
-                let line = [block[0][i], block[1][i], block[2][i], block[3][i]];
-                a.row_mut(i0 + i)[j..j + TILE].copy_from_slice(&line);
+/// Writes the upper triangle at `from`, rows `stride` apart, transposed into `a`, zeros above its diagonal.
+struct StoreLower<'a, T> {
+    from: *const T,
+    stride: usize,
+    a: PanelMut<'a, T>,
+}
+
+impl<T: Scalar> Kernel<T> for StoreLower<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd<T>>(mut self) {
+        let (n, to_stride) = (self.a.rows(), self.a.row_stride());
+        for i in (0..n).step_by(BLOCK) {
+            let rows = (n - i).min(BLOCK);
+            let to = self.a.as_mut_ptr();
+            // SAFETY: rows and columns below `n`; the caller vouches for `from`.
+            unsafe {
+                transpose(i, rows, self.from.add(i), self.stride, to.add(i * to_stride), to_stride);
+                for row in i..i + rows {
+                    for column in i..=row {
+                        *to.add(row * to_stride + column) = *self.from.add(column * self.stride + row);
+                    }
+                }
             }
-        }
-        for i in i0..(i0 + TILE).min(n) {
-            let row = a.row_mut(i);
-            for (j, x) in row[..=i].iter_mut().enumerate().skip(whole) {
-                *x = from[j * stride + i];
-            }
-            row[i + 1..].fill(T::ZERO);
+            (i..i + rows).for_each(|row| self.a.row_mut(row)[row + 1..].fill(T::ZERO));
         }
     }
 }
@@ -74,11 +86,13 @@ pub(in crate::cpu) fn cholesky<T: Scalar>(isa: Isa, shift: T, a: PanelMut<'_, T>
     let stride = n.next_multiple_of(BLOCK);
     with_stack(array_of::<T>(n * stride), |stack| {
         let (mut r, _) = carve::<T>(n * stride, stack);
-        load_lower(a.as_panel(), &mut r, stride);
+        // SAFETY: `r` has `n` rows of `stride` elements, and `isa` was detected.
+        unsafe { run_on(isa, LoadLower { a: a.as_panel(), to: r.as_mut_ptr(), stride }) }
         (0..n).for_each(|i| r[i * stride + i] += shift);
         // SAFETY: `r` has `n` rows of `stride` elements, padded with zeros, and `isa` was detected.
         unsafe { run_on(isa, Cholesky { n, r: r.as_mut_ptr(), stride }) }?;
-        store_lower(&r, stride, a);
+        // SAFETY: as above.
+        unsafe { run_on(isa, StoreLower { from: r.as_ptr(), stride, a }) }
         Ok(())
     })
 }
@@ -92,21 +106,23 @@ pub(in crate::cpu) struct Singular;
 /// # Errors
 /// [`Singular`] if `a` is not finite, a pivot is zero or the inverse overflows; `a` is then as it was.
 pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Result<(), Singular> {
+    // An infinite pivot would leave a finite result.
+    if !elementwise::all_within(f64::MAX, a.as_panel()) {
+        return Err(Singular);
+    }
     let n = a.rows();
     let stride = n.next_multiple_of(BLOCK);
-    let needed = array_of::<T>(n * stride).and(array_of::<T>(2 * BLOCK * stride)).and(array_of::<usize>(n));
+    let needed = array_of::<T>(n * stride)
+        .and(array_of::<T>(2 * BLOCK * stride))
+        .and(array_of::<usize>(n))
+        .and(array_of::<usize>(n));
     with_stack(needed, |stack| {
         let (mut x, stack) = carve::<T>(n * stride, stack);
         let (mut buffers, stack) = carve::<T>(2 * BLOCK * stride, stack);
-        let (mut pivots, _) = carve::<usize>(n, stack);
-        // A sum of what is multiplied by zero: not a number if something is not finite.
-        let mut finite = T::ZERO;
+        let (mut pivots, stack) = carve::<usize>(n, stack);
+        let (mut places, _) = carve::<usize>(n, stack);
         for (to, i) in x.chunks_exact_mut(stride).zip(0..n) {
             to[..n].copy_from_slice(a.row(i));
-            to[..n].iter().for_each(|&x| finite += x * T::ZERO);
-        }
-        if !Scalar::is_finite(finite) {
-            return Err(Singular);
         }
         let (columns, rows) = buffers.split_at_mut(BLOCK * stride);
         let kernel = InvertGeneral {
@@ -121,18 +137,14 @@ pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Res
         if !unsafe { run_on(isa, kernel) } {
             return Err(Singular);
         }
-        let mut finite = T::ZERO;
-        for from in x.chunks_exact_mut(stride) {
-            for (k, &pivot) in pivots.iter().enumerate().rev().filter(|(k, p)| k != *p) {
-                from.swap(k, pivot);
-            }
-            from[..n].iter().for_each(|&x| finite += x * T::ZERO);
-        }
-        if !Scalar::is_finite(finite) {
+        if !elementwise::all_within(f64::MAX, Panel::from_slice(&x, n, stride)) {
             return Err(Singular);
         }
+        // Exchanges of rows become exchanges of columns, the last first.
+        (0..n).for_each(|k| places[k] = k);
+        (0..n).rev().for_each(|k| places.swap(k, pivots[k]));
         for (i, from) in x.chunks_exact(stride).enumerate() {
-            a.row_mut(i).copy_from_slice(&from[..n]);
+            a.row_mut(i).iter_mut().zip(&*places).for_each(|(x, &place)| *x = from[place]);
         }
         Ok(())
     })
@@ -141,7 +153,7 @@ pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Res
 /// Largest ratio between diagonal elements of a triangle that is worth inverting.
 const LARGEST_RATIO: f64 = 64.0;
 
-/// Largest condition number `|T| |T^-1|`, in the norm of row sums, of a triangle that is inverted: the
+/// Largest condition number `|T| |T^-1|`, in the norm of column sums, of a triangle that is inverted: the
 /// product with the inverse is off by so many roundings at most, where a solve adapts to its right side.
 const LARGEST_CONDITION: f64 = 1024.0;
 
@@ -151,6 +163,16 @@ const PANEL: usize = 32;
 /// Rows of a right side copied at a time: with the copy of a panel of the inverse they stay in the
 /// first-level cache.
 const ROWS: usize = 24;
+
+/// Largest sum of sizes in a column of rows `stride` apart; NaN wins.
+fn largest_column<T: Scalar>(x: &[T], stride: usize, sums: &mut [T]) -> f64 {
+    sums.fill(T::ZERO);
+    for row in x.chunks_exact(stride) {
+        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += Scalar::abs(x));
+    }
+    let larger = |largest: f64, sum: f64| if sum <= largest { largest } else { sum };
+    sums.iter().map(|x| x.to_f64()).fold(0.0, larger)
+}
 
 /// What became of [`solve_right`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,14 +198,21 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
     if !(largest <= LARGEST_RATIO * smallest && largest > 0.0 && largest < f64::INFINITY) {
         return Solved::No;
     }
-    let needed = array_of::<T>(n * stride).and(array_of::<T>(n * stride)).and(array_of::<T>(ROWS * n));
+    let needed = array_of::<T>(n * stride)
+        .and(array_of::<T>(n * stride))
+        .and(array_of::<T>(ROWS * n))
+        .and(array_of::<T>(stride));
     with_stack(needed, |stack| {
         let (mut r, stack) = carve::<T>(n * stride, stack);
         let (mut inverse, stack) = carve::<T>(n * stride, stack);
-        let (mut block, _) = carve::<T>(ROWS * n, stack);
+        let (mut block, stack) = carve::<T>(ROWS * n, stack);
+        let (mut sums, _) = carve::<T>(stride, stack);
         // The upper triangle of T or T^T.
         match triangle {
-            Triangle::Lower => load_lower(stored, &mut r, stride),
+            // SAFETY: `r` has `n` rows of `stride` elements, and `isa` was detected.
+            Triangle::Lower => unsafe {
+                run_on(isa, LoadLower { a: stored, to: r.as_mut_ptr(), stride });
+            },
             Triangle::Upper => (0..n).for_each(|i| {
                 r[i * stride + i..][..n - i].copy_from_slice(&stored.row(i)[i..]);
             }),
@@ -191,14 +220,9 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
         let kernel = InvertUpper { n, r: r.as_ptr(), x: inverse.as_mut_ptr(), stride };
         // SAFETY: both have `n` rows of `stride` elements and padding, and `isa` was detected.
         unsafe { run_on(isa, kernel) }
-        let norm = |x: &[T]| {
-            let rows =
-                x.chunks_exact(stride).map(|row| row.iter().fold(T::ZERO, |sum, &x| sum + Scalar::abs(x)));
-            // `f64::max` prefers a number to NaN.
-            rows.fold(0.0, |largest: f64, sum| if sum.to_f64() <= largest { largest } else { sum.to_f64() })
-        };
-        let condition = norm(&r) * norm(&inverse);
-        if !(condition <= LARGEST_CONDITION) {
+        let condition = largest_column(&r, stride, &mut sums) * largest_column(&inverse, stride, &mut sums);
+        let well_conditioned = condition <= LARGEST_CONDITION;
+        if !well_conditioned {
             return Solved::No;
         }
         let upper = (triangle == Triangle::Upper) == (t.op == Op::None);
@@ -206,7 +230,8 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
             // `r` held T^T; its inverse is turned back.
             r.fill(T::ZERO);
             let turned = PanelMut::from_slice(&mut r, n, stride).split_cols(n).0;
-            store_lower(&inverse, stride, turned);
+            // SAFETY: `inverse` has `n` rows of `stride` elements, and `isa` was detected.
+            unsafe { run_on(isa, StoreLower { from: inverse.as_ptr(), stride, a: turned }) }
         }
         let inverse = if upper { &*inverse } else { &*r };
         for i0 in (0..m).step_by(ROWS) {
