@@ -42,9 +42,9 @@ pub(super) unsafe fn block<T: Scalar>(from: *const T, from_stride: usize, to: *m
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if size_of::<T>() == 4 {
-            return x86::block32(from.cast(), from_stride, to.cast(), to_stride);
+            x86::block32(from.cast(), from_stride, to.cast(), to_stride);
         } else {
-            return x86::block64(from.cast(), from_stride, to.cast(), to_stride);
+            x86::block64(from.cast(), from_stride, to.cast(), to_stride);
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
