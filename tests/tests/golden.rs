@@ -3,8 +3,8 @@
 
 use lr_linalg::{Cpu, Dims, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
-    Base, Factors, GradientRepair, Grid, Health, Manifold, NormKind, Ray, Retraction, StiefelRetraction,
-    Transport,
+    Base, Factors, GradientRepair, Grid, Health, Manifold, NormKind, Ray, Retraction, State,
+    StiefelRetraction, Transport,
 };
 use lr_optim::{BankOptimizer, Cadence, DescentConfig, Normalization, RiemannianDescent, StateDict};
 use lr_tests::{
@@ -47,6 +47,17 @@ impl<'a, B: Linalg, M: Manifold<B>> Local<'a, B, M> {
         let (mut frame, mut health) = (manifold.new_frame(b, 1).unwrap(), Health::new(b, 1).unwrap());
         Scratch::new(b).unwrap().scope(|s| manifold.factor(b, x.as_ref(), &mut frame, health.as_mut(), s));
         Self { b, manifold, x, frame, health }
+    }
+
+    /// At the point where `optimizer` is after a step, with the frame that its momentum refers to.
+    fn of(b: &'a B, manifold: &'a M, x: &'a Factors<B>, optimizer: &impl BankOptimizer<B>) -> Self {
+        let mut here = Self::new(b, manifold, x);
+        let mut dict = StateDict::default();
+        optimizer.save(b, "o", &mut dict).unwrap();
+        for (name, part) in here.frame.parts_mut() {
+            dict.load(b, &format!("o.frame.{name}"), [part.as_mut()]).unwrap();
+        }
+        here
     }
 
     fn base(&self) -> Base<'_, B, M> {
@@ -129,7 +140,7 @@ impl<B: Linalg> Runner<'_, B> {
         for step in 0..gw.len() {
             let (a, right) = download(b, &x);
             let egrad = upload(b, &gw[step].times(&right), &gw[step].t().times(&a));
-            let mut here = Local::new(b, &m, &x);
+            let mut here = if step == 0 { Local::new(b, &m, &x) } else { Local::of(b, &m, &x, &optimizer) };
             let mut momentum = here.rgrad(&egrad);
             self.compare(&format!("gradient {step}"), &here.ambient(&momentum), &g[step]);
             if let (Some(mu), Normalization::Unit { norm, .. }) = (&mu, normalization) {
@@ -144,7 +155,7 @@ impl<B: Linalg> Runner<'_, B> {
             self.compare(&format!("point {step}"), &a.times(&right.t()), &w[step + 1]);
             if nu > 0.0 {
                 let moved = saved_momentum(b, &m, &optimizer);
-                let ours = Local::new(b, &m, &x).ambient(&moved);
+                let ours = Local::of(b, &m, &x, &optimizer).ambient(&moved);
                 self.compare(&format!("momentum {step}"), &ours, &momenta[step]);
             }
             if self.case.factors_unique {

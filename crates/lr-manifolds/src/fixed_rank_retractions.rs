@@ -13,7 +13,7 @@
 
 use crate::{
     FactorsMut, FixedRankEmbedded, HealthMut, Manifold, Order, QrFrame, Ray, Retraction,
-    xky::{self, Ends, Factored, Step},
+    xky::{self, Core, Ends, Factored, Step},
 };
 use lr_linalg::{
     Coef, Dims,
@@ -152,10 +152,13 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
         let (from, direction, v) = (ray.at.frame, ray.direction, ray.tangent);
         scope.nest(|scope| {
             let small = manifold.grid.small_dims(v.problems());
-            let (mut s, mut core) = (scope.take(small), scope.take(small));
+            let (mut s, mut inverse, mut core) = (scope.take(small), scope.take(small), scope.take(small));
+            let [ia, ib] = &from.inverses;
             b.gemm(1.0, from.ra.as_ref().n(), from.rb.as_ref().t(), Overwrite, s.as_mut());
+            b.gemm(1.0, ib.as_ref().t(), ia.as_ref().n(), Overwrite, inverse.as_mut());
             let (at, s) = (from.bases(), s.as_ref());
-            let step = Step { at, s, v, direction, t, floor: self.floor };
+            let given = Core::Given { s, inverse: inverse.as_ref() };
+            let step = Step { at, core: given, v, direction, t, floor: self.floor };
             let ends = Ends::Core(core.as_mut());
             if xky::follow(b, &step, ends, frame.bases.as_mut(), scope)
                 && self.share(b, core.as_ref(), from, frame, to.as_mut(), scope)

@@ -20,7 +20,7 @@ use crate::{
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
-    xky::{self, Bases, Ends, Factored, Middle, Step, Xky},
+    xky::{self, Bases, Core, Ends, Factored, Middle, Step, Xky},
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -234,18 +234,19 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
     ) {
         let problems = ray.tangent.problems();
         scope.nest(|scope| {
-            let mut identity = scope.take(manifold.grid.small_dims(problems));
-            b.fill(0.0, identity.as_mut());
-            b.add_diagonal(1.0, identity.as_mut());
-            let (at, s) = (bases(ray.at.x), identity.as_ref());
-            let step = Step { at, s, v: ray.tangent, direction: ray.direction, t, floor: 0.0 };
+            let (at, v) = (bases(ray.at.x), ray.tangent);
+            let step = Step { at, core: Core::Identity, v, direction: ray.direction, t, floor: 0.0 };
             if xky::follow(b, &step, Ends::Isometry, to.as_mut(), scope) {
                 return;
             }
             health.count_exact_step(b, scope);
+            let mut identity = scope.take(manifold.grid.small_dims(problems));
+            b.fill(0.0, identity.as_mut());
+            b.add_diagonal(1.0, identity.as_mut());
             let values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
             let breakdown = &mut health.breakdown;
-            let tangent = Factored::of(b, at, ray.direction, ray.tangent, breakdown.as_mut(), scope);
+            let tangent = Factored::of(b, at, ray.direction, v, breakdown.as_mut(), scope);
+            let s = identity.as_ref();
             tangent.follow(b, at, t, s, [to.left, to.right], values, breakdown.as_mut(), scope);
         });
     }

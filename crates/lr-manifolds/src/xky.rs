@@ -23,7 +23,7 @@ use lr_linalg::{
 
 pub use direction::Xky;
 pub(crate) use factored::Factored;
-pub(crate) use graph::{Ends, Step, follow};
+pub(crate) use graph::{Core, Ends, Step, follow};
 
 /// What kind of middle block `K` a geometry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

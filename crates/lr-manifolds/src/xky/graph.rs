@@ -43,12 +43,38 @@ fn sweeps<T: Scalar>(reach: f64) -> Option<usize> {
     (0..=MOST_SWEEPS).find(|&k| within && reach.powi(3 + 4 * k as i32) <= 4.0 * T::EPSILON)
 }
 
+/// The core `S` of a point `U S V^T`.
+pub(crate) enum Core<'a, B: Linalg> {
+    /// `I`, for partial isometries.
+    Identity,
+    /// `S` and its inverse, `[problems, r, r]`.
+    Given {
+        /// `S`.
+        s: MatsRef<'a, B>,
+        /// `S^{-1}`.
+        inverse: MatsRef<'a, B>,
+    },
+}
+
+impl<B: Linalg> Core<'_, B> {
+    /// `out = S`.
+    fn write(&self, b: &B, mut out: MatsMut<'_, B>) {
+        match self {
+            Self::Identity => {
+                b.fill(0.0, out.as_mut());
+                b.add_diagonal(1.0, out);
+            }
+            Self::Given { s, .. } => b.copy(s.n(), out),
+        }
+    }
+}
+
 /// A step of length `t` along the tangent vector `v` at `U S V^T`.
 pub(crate) struct Step<'a, B: Linalg> {
     /// `U` and `V`.
     pub at: Bases<'a, B>,
-    /// `S`, `[problems, r, r]`.
-    pub s: MatsRef<'a, B>,
+    /// `S`.
+    pub core: Core<'a, B>,
     /// `(C, D)`.
     pub v: FactorsRef<'a, B>,
     /// What is known of `v`.
@@ -76,18 +102,19 @@ pub(crate) fn follow<B: Linalg>(
     to: FactorsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) -> bool {
-    let small = step.s.dims();
+    let small = step.direction.middle().dims();
     let [kc, kd] = step.direction.claims();
     scope.nest(|scope| {
         let mut broken = scope.status(small.batch);
         let take = || scope.take(small);
         let (mut p, mut p_inverse) = (take(), take());
-        b.copy(step.s.n(), p.as_mut());
+        step.core.write(b, p.as_mut());
         b.axpby(step.t, step.direction.middle(), 1.0, p.as_mut());
         inverse(b, p.as_ref(), p_inverse.as_mut(), broken.as_mut());
-        let Some(sweeps) = plan(b, step, p_inverse.as_ref(), scope) else {
+        let Some(plan) = plan(b, step, p_inverse.as_ref(), scope) else {
             return false;
         };
+        let sweeps = plan.sweeps;
 
         // T_L^{-1} and T_R^{-1} without their quadratic terms, and N_R^{-1}, of which P^T is the first.
         let (mut tl_inverse, mut tr_inverse, mut nr_inverse) = (take(), take(), take());
@@ -112,8 +139,17 @@ pub(crate) fn follow<B: Linalg>(
             b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), tr_inverse.as_mut());
         }
         let (mut tl, mut tr) = (scope.take(small), scope.take(small));
-        inverse(b, tl_inverse.as_ref(), tl.as_mut(), broken.as_mut());
-        inverse(b, tr_inverse.as_ref(), tr.as_mut(), broken.as_mut());
+        match (&step.core, plan.coherent) {
+            (Core::Given { inverse, .. }, true) => {
+                b.copy(inverse.n(), tl.as_mut());
+                b.copy(inverse.t(), tr.as_mut());
+            }
+            (Core::Identity, true) => {}
+            (_, false) => {
+                inverse(b, tl_inverse.as_ref(), tl.as_mut(), broken.as_mut());
+                inverse(b, tr_inverse.as_ref(), tr.as_mut(), broken.as_mut());
+            }
+        }
 
         // U + t C T_L, V + t D T_R and the Cholesky factors of their Gram matrices.
         let (mut zu, mut zv) = (scope.take(step.at.u.dims()), scope.take(step.at.v.dims()));
@@ -124,8 +160,13 @@ pub(crate) fn follow<B: Linalg>(
             (step.at.v, step.v.right, tr.as_ref(), &mut zv, &mut lv),
         ];
         for (basis, coordinates, coefficient, z, l) in sides {
-            b.axpby(step.t, coefficient, 0.0, scaled.as_mut());
-            b.gemm(1.0, coordinates.n(), scaled.as_ref().n(), Add(1.0, basis), z.as_mut());
+            if plan.coherent && matches!(step.core, Core::Identity) {
+                b.copy(basis.n(), z.as_mut());
+                b.axpby(step.t, coordinates, 1.0, z.as_mut());
+            } else {
+                b.axpby(step.t, coefficient, 0.0, scaled.as_mut());
+                b.gemm(1.0, coordinates.n(), scaled.as_ref().n(), Add(1.0, basis), z.as_mut());
+            }
             b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
             b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
         }
@@ -183,7 +224,7 @@ fn disagree<B: Linalg>(
         let mut difference = scope.take(claim.dims());
         b.copy(step.direction.middle().n(), difference.as_mut());
         b.axpby(Coef::Host(-1.0), claim, 1.0, difference.as_mut());
-        b.copy(step.s.n(), out.as_mut());
+        step.core.write(b, out.as_mut());
         b.axpby(step.t, difference.as_ref(), 1.0, out);
     });
 }
@@ -192,9 +233,9 @@ fn disagree<B: Linalg>(
 fn grams<'s, B: Linalg>(b: &B, step: &Step<'_, B>, scope: &'s Scope<'_, B>) -> [MatsMut<'s, B>; 2] {
     let [kc, kd] = step.direction.claims();
     [(step.v.left, kc.t(), kc.n()), (step.v.right, kd.n(), kd.t())].map(|(c, first, second)| {
-        let mut gram = scope.take(step.s.dims());
+        let mut gram = scope.take(kc.dims());
         scope.nest(|scope| {
-            let mut once = scope.take(step.s.dims());
+            let mut once = scope.take(kc.dims());
             b.gemm(1.0, c.t(), c.n(), Overwrite, gram.as_mut());
             b.gemm(-1.0, first, second, Scale(1.0), gram.as_mut());
             b.axpby(step.t, gram.as_ref(), 0.0, once.as_mut());
@@ -204,27 +245,50 @@ fn grams<'s, B: Linalg>(b: &B, step: &Step<'_, B>, scope: &'s Scope<'_, B>) -> [
     })
 }
 
-/// The number of sweeps, where the step may go this way.
+/// What the certificate allows.
+struct Plan {
+    sweeps: usize,
+    /// Whether the two sides agree on the middle so well that, without sweeps, `T_L = T_R^T = S^{-1}` will do.
+    coherent: bool,
+}
+
+/// How the step may go this way, if it may.
 fn plan<B: Linalg>(
     b: &B,
     step: &Step<'_, B>,
     p_inverse: MatsRef<'_, B>,
     scope: &Scope<'_, B>,
-) -> Option<usize> {
+) -> Option<Plan> {
     scope.nest(|scope| {
         let scalars = Dims::scalars(p_inverse.dims().batch);
-        let (mut bound, mut reach, mut once) =
+        let (mut bound, mut length, mut once) =
             (scope.take(scalars), scope.take(scalars), scope.status(scalars.batch));
         inverse_bound(b, p_inverse, bound.as_mut(), scope);
         let [x, y] = step.direction.squares();
         b.max_abs(x, once.as_mut());
         b.max_abs(y, once.as_mut());
-        b.axpby(step.t, once.as_ref(), 0.0, reach.as_mut());
-        b.axpby(step.t, reach.as_ref(), 0.0, once.as_mut());
+        b.axpby(step.t, once.as_ref(), 0.0, length.as_mut());
+        b.axpby(step.t, length.as_ref(), 0.0, once.as_mut());
         b.multiply(bound.as_ref(), once.as_mut());
         let least = b.glance(bound.as_ref())?.sqrt().recip();
         // The new point's least singular value is at least a quarter of that of P.
-        if least >= 4.0 * step.floor { sweeps::<B::Elem>(b.glance(once.as_ref())?.sqrt()) } else { None }
+        if least < 4.0 * step.floor {
+            return None;
+        }
+        let reach = b.glance(once.as_ref())?.sqrt();
+        let sweeps = sweeps::<B::Elem>(reach)?;
+        // T_L = S^{-1} instead of (S + t (K - K_C))^{-1} tilts the new basis by reach times what t (K - K_C) is
+        // relative to S.
+        let [kc, kd] = step.direction.claims();
+        let mut difference = scope.take(kc.dims());
+        b.copy(kc.n(), difference.as_mut());
+        b.axpby(Coef::Host(-1.0), kd, 1.0, difference.as_mut());
+        b.dot(1.0, difference.as_ref(), difference.as_ref(), 0.0, once.as_mut());
+        b.axpby(step.t, once.as_ref(), 0.0, length.as_mut());
+        b.axpby(step.t, length.as_ref(), 0.0, once.as_mut());
+        b.multiply(bound.as_ref(), once.as_mut());
+        let disagreement = b.glance(once.as_ref())?.sqrt();
+        Some(Plan { sweeps, coherent: sweeps == 0 && reach * disagreement <= B::Elem::EPSILON })
     })
 }
 
