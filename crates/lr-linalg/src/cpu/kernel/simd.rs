@@ -65,6 +65,22 @@ pub trait Vectors: Sized {
     type Avx512: Simd<Self>;
 }
 
+/// Clears the upper halves of wide registers when dropped. What a library leaves in them makes narrow
+/// instructions several times slower on some processors; compiled code clears them itself.
+#[derive(Debug)]
+pub(in crate::cpu) struct CleanRegisters;
+
+impl Drop for CleanRegisters {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx") {
+            // SAFETY: the instruction exists, and nothing lives in the upper halves between functions.
+            unsafe { std::arch::x86_64::_mm256_zeroupper() }
+        }
+    }
+}
+
 /// Runs a kernel on an instruction set.
 ///
 /// # Safety
@@ -170,13 +186,8 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx512;
 
-    /// Where wider registers exist, what other code left in them makes narrow instructions up to six times
-    /// slower; they are cleared.
     unsafe fn sse2<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
-        if is_x86_feature_detected!("avx") {
-            // SAFETY: the instruction exists.
-            unsafe { _mm256_zeroupper() }
-        }
+        drop(super::CleanRegisters);
         // SAFETY: the caller's.
         unsafe { kernel.run::<S>() }
     }
