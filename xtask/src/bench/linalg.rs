@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use lr_linalg::{Cpu, DeviceError, Dims, Epilogue, Linalg, Mats, PivotGuard, PolarMethod, Scratch};
+use lr_linalg::{
+    Cpu, DeviceError, Dims, Epilogue, Linalg, Mats, PivotGuard, PolarMethod, Scratch, Side, Triangle,
+};
 use serde::Serialize;
 
 use super::bank::Random;
@@ -25,6 +27,10 @@ enum Operation {
     SmallTimesSmall,
     /// Cholesky of an `r x r` matrix.
     Cholesky,
+    /// Inverse of a general `r x r` matrix.
+    Invert,
+    /// Solution of `m` right sides of an `r x r` triangle.
+    Solve,
     /// Thin Householder QR of an `m x r` matrix.
     Qr,
     /// The same through Gram matrices.
@@ -38,11 +44,13 @@ enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::TallTimesSmall,
         Self::Gram,
         Self::SmallTimesSmall,
         Self::Cholesky,
+        Self::Invert,
+        Self::Solve,
         Self::Qr,
         Self::CholeskyQr,
         Self::Svd,
@@ -56,6 +64,8 @@ impl Operation {
             Self::Gram => "gemm gram",
             Self::SmallTimesSmall => "gemm small x small",
             Self::Cholesky => "cholesky",
+            Self::Invert => "invert",
+            Self::Solve => "trsm tall",
             Self::Qr => "qr",
             Self::CholeskyQr => "cholesky-qr",
             Self::Svd => "svd",
@@ -67,8 +77,10 @@ impl Operation {
     /// Rows and columns of the argument, for tall matrices of `m x r`.
     fn shape(self, m: usize, r: usize) -> (usize, usize) {
         match self {
-            Self::TallTimesSmall | Self::Gram | Self::Qr | Self::CholeskyQr | Self::Polar => (m, r),
-            Self::SmallTimesSmall | Self::Cholesky | Self::Eigh => (r, r),
+            Self::TallTimesSmall | Self::Gram | Self::Solve | Self::Qr | Self::CholeskyQr | Self::Polar => {
+                (m, r)
+            }
+            Self::SmallTimesSmall | Self::Cholesky | Self::Invert | Self::Eigh => (r, r),
             Self::Svd => (2 * r, 2 * r),
         }
     }
@@ -80,6 +92,8 @@ impl Operation {
         match self {
             Self::TallTimesSmall | Self::Gram | Self::SmallTimesSmall => 2.0 * m * n * n,
             Self::Cholesky => n.powi(3) / 3.0,
+            Self::Invert => 2.0 * n.powi(3),
+            Self::Solve => m * n * n,
             // Factorization and explicit Q.
             Self::Qr | Self::CholeskyQr => 4.0 * m * n * n - 4.0 * n.powi(3) / 3.0,
             Self::Svd => 14.0 * m * n * n + 8.0 * n.powi(3),
@@ -191,7 +205,11 @@ impl<B: Linalg> Calls<B> {
         let square = Dims::square(dims.batch, dims.cols);
         let mut random = Random(3);
         let mut source = Mats::from_slice(b, dims, &random.values(dims))?;
-        let small = Mats::from_slice(b, square, &random.values(square))?;
+        let mut small = Mats::from_slice(b, square, &random.values(square))?;
+        if operation == Operation::Solve {
+            // A well-conditioned triangle.
+            b.add_diagonal(dims.cols as f64, small.as_mut());
+        }
         if matches!(operation, Operation::Cholesky | Operation::Eigh) {
             let mut gram = Mats::zeros(b, square)?;
             b.gemm(1.0, source.as_ref().t(), source.as_ref().n(), Epilogue::Overwrite, gram.as_mut());
@@ -224,6 +242,8 @@ impl<B: Linalg> Calls<B> {
             }
             Operation::Gram => b.gemm(1.0, source.t(), source.n(), Epilogue::Overwrite, square),
             Operation::Cholesky => b.cholesky(PivotGuard::Report, target, status.as_mut()),
+            Operation::Invert => b.invert(target, status.as_mut()),
+            Operation::Solve => b.trsm(Side::Right, Triangle::Upper, small.as_ref().n(), target),
             Operation::Qr => b.qr(target, square, status.as_mut()),
             Operation::CholeskyQr => {
                 scratch.scope(|scope| b.cholesky_qr(target, square, status.as_mut(), scope));
