@@ -1,14 +1,14 @@
 //! Fixed-rank matrices, quotient geometry (paper section 3.4, A.2; singleton and grid).
 //!
 //! Set: `{A B^T : rank r}` as pairs of full-rank factors modulo `(A M, B M^{-T})`; a grid is the same
-//! set on vertically stacked factors. Frame: Cholesky factors `A^T A = L_A L_A^T`, `B^T B = L_B L_B^T`.
+//! set on vertically stacked factors. Frame: the Gram matrices `A^T A`, `B^T B` and their inverses.
 //! Tangent: horizontal lift `(M_A, M_B)`, `A^T M_A (B^T B) = (A^T A) M_B^T B`.
 //! Metric: `<M, N> = tr(M_A^T N_A B^T B) + tr(M_B^T N_B A^T A)`.
 //!
 //! | step | equation |
 //! |---|---|
 //! | gradient | `G_A (B^T B)^{-1}`, `G_B (A^T A)^{-1}` |
-//! | norm | `sqrt(|M_A L_B|^2 + |M_B L_A|^2)` |
+//! | norm | `sqrt(<M_A^T M_A, B^T B> + <M_B^T M_B, A^T A>)` |
 //! | retraction | `A + t M_A`, `B + t M_B` |
 //! | projection | `Lambda = ((A^T A)^{-1} A^T M_A - M_B^T B (B^T B)^{-1})/2`, `M_A - A Lambda`, `M_B + B Lambda^T` |
 
@@ -39,19 +39,21 @@ pub struct FixedRankQuotient {
     safeguard: CholeskySafeguard,
 }
 
-/// `A^T A = L_A L_A^T`, `B^T B = L_B L_B^T`.
+/// `A^T A`, `B^T B` and their inverses.
 #[derive(Debug)]
 pub struct GramFrame<B: Linalg> {
-    la: Mats<B>,
-    lb: Mats<B>,
+    grams: [Mats<B>; 2],
+    inverses: [Mats<B>; 2],
 }
 
 impl<B: Linalg> State<B> for GramFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        vec![("la", &self.la), ("lb", &self.lb)]
+        let Self { grams: [a, b], inverses: [ia, ib] } = self;
+        vec![("aa", a), ("bb", b), ("aa_inverse", ia), ("bb_inverse", ib)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        vec![("la", &mut self.la), ("lb", &mut self.lb)]
+        let Self { grams: [a, b], inverses: [ia, ib] } = self;
+        vec![("aa", a), ("bb", b), ("aa_inverse", ia), ("bb_inverse", ib)]
     }
 }
 
@@ -87,8 +89,8 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
     }
 
     fn new_frame(&self, b: &B, problems: usize) -> Result<GramFrame<B>, DeviceError> {
-        let small = self.grid.small_dims(problems);
-        Ok(GramFrame { la: Mats::zeros(b, small)?, lb: Mats::zeros(b, small)? })
+        let small = || Mats::zeros(b, self.grid.small_dims(problems));
+        Ok(GramFrame { grams: [small()?, small()?], inverses: [small()?, small()?] })
     }
 
     fn new_direction(&self, _: &B, _: usize) -> Result<(), DeviceError> {
@@ -103,19 +105,29 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        for (x, l) in [(x.left, &mut frame.la), (x.right, &mut frame.lb)] {
-            b.gemm(1.0, x.t(), x.n(), Overwrite, l.as_mut());
-            match self.safeguard {
-                CholeskySafeguard::Off => {
-                    b.cholesky(PivotGuard::Report, l.as_mut(), health.breakdown.as_mut());
+        let GramFrame { grams, inverses } = frame;
+        for ((x, gram), inverse) in [x.left, x.right].into_iter().zip(grams).zip(inverses) {
+            b.gemm(1.0, x.t(), x.n(), Overwrite, gram.as_mut());
+            scope.nest(|scope| {
+                let (mut l, mut status) = (scope.take(gram.dims()), scope.status(x.dims().batch));
+                b.copy(gram.as_ref().n(), l.as_mut());
+                match self.safeguard {
+                    CholeskySafeguard::Off => {
+                        b.cholesky(PivotGuard::Report, l.as_mut(), health.breakdown.as_mut());
+                    }
+                    CholeskySafeguard::On => {
+                        let guard = PivotGuard::Shift { relative: 10.0 * B::Elem::EPSILON };
+                        b.cholesky(guard, l.as_mut(), status.as_mut());
+                        health.count_repairs(b, &status, scope);
+                    }
                 }
-                CholeskySafeguard::On => scope.nest(|scope| {
-                    let mut status = scope.status(x.dims().batch);
-                    let guard = PivotGuard::Shift { relative: 10.0 * B::Elem::EPSILON };
-                    b.cholesky(guard, l.as_mut(), status.as_mut());
-                    health.count_repairs(b, &status, scope);
-                }),
-            }
+                // (L L^T)^{-1} = Y Y^T with Y = L^{-T}, symmetric to the last bit.
+                let mut y = scope.take(gram.dims());
+                b.fill(0.0, y.as_mut());
+                b.add_diagonal(1.0, y.as_mut());
+                b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), y.as_mut());
+                b.gemm(1.0, y.as_ref().n(), y.as_ref().t(), Overwrite, inverse.as_mut());
+            });
         }
     }
 
@@ -125,18 +137,11 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
         out: FactorsMut<'_, B>,
-        scope: &Scope<'_, B>,
+        _: &Scope<'_, B>,
     ) {
-        for (l, g, out) in [(&at.frame.lb, egrad.left, out.left), (&at.frame.la, egrad.right, out.right)] {
-            scope.nest(|scope| {
-                let mut inverse = scope.take(l.dims());
-                b.fill(0.0, inverse.as_mut());
-                b.add_diagonal(1.0, inverse.as_mut());
-                b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), inverse.as_mut());
-                b.trsm(Side::Right, Triangle::Lower, l.as_ref().n(), inverse.as_mut());
-                b.gemm(1.0, g.n(), inverse.as_ref().n(), Overwrite, out);
-            });
-        }
+        let [ia, ib] = &at.frame.inverses;
+        b.gemm(1.0, egrad.left.n(), ib.as_ref().n(), Overwrite, out.left);
+        b.gemm(1.0, egrad.right.n(), ia.as_ref().n(), Overwrite, out.right);
     }
 
     fn inner(
@@ -148,29 +153,26 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
+        let [aa, bb] = &at.frame.grams;
         b.fill(0.0, out.as_mut());
-        for (l, u, v) in [(&at.frame.lb, u.left, v.left), (&at.frame.la, u.right, v.right)] {
+        for (gram, u, v) in [(bb, u.left, v.left), (aa, u.right, v.right)] {
             scope.nest(|scope| {
-                let (mut ul, mut vl) = (scope.take(u.dims()), scope.take(v.dims()));
-                b.gemm(1.0, u.n(), l.as_ref().n(), Overwrite, ul.as_mut());
-                b.gemm(1.0, v.n(), l.as_ref().n(), Overwrite, vl.as_mut());
-                b.dot(1.0, ul.as_ref(), vl.as_ref(), 1.0, out.as_mut());
+                let mut product = scope.take(gram.dims());
+                b.gemm(1.0, u.t(), v.n(), Overwrite, product.as_mut());
+                b.dot(1.0, product.as_ref(), gram.as_ref(), 1.0, out.as_mut());
             });
         }
     }
 
     fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
-        let (x, frame) = (at.x, at.frame);
+        let (x, [ia, ib]) = (at.x, &at.frame.inverses);
         scope.nest(|scope| {
             let small = self.grid.small_dims(x.problems());
-            let (mut lambda, mut other) = (scope.take(small), scope.take(small));
-            b.gemm(0.5, x.left.t(), v.left.as_ref().n(), Overwrite, lambda.as_mut());
-            b.trsm(Side::Left, Triangle::Lower, frame.la.as_ref().n(), lambda.as_mut());
-            b.trsm(Side::Left, Triangle::Lower, frame.la.as_ref().t(), lambda.as_mut());
-            b.gemm(0.5, v.right.as_ref().t(), x.right.n(), Overwrite, other.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, frame.lb.as_ref().t(), other.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, frame.lb.as_ref().n(), other.as_mut());
-            b.axpby(Coef::Host(-1.0), other.as_ref(), 1.0, lambda.as_mut());
+            let (mut lambda, mut product) = (scope.take(small), scope.take(small));
+            b.gemm(1.0, x.left.t(), v.left.as_ref().n(), Overwrite, product.as_mut());
+            b.gemm(0.5, ia.as_ref().n(), product.as_ref().n(), Overwrite, lambda.as_mut());
+            b.gemm(1.0, v.right.as_ref().t(), x.right.n(), Overwrite, product.as_mut());
+            b.gemm(-0.5, product.as_ref().n(), ib.as_ref().n(), Scale(1.0), lambda.as_mut());
             b.gemm(-1.0, x.left.n(), lambda.as_ref().n(), Scale(1.0), v.left);
             b.gemm(1.0, x.right.n(), lambda.as_ref().t(), Scale(1.0), v.right);
         });
@@ -198,17 +200,7 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         scope: &Scope<'_, B>,
     ) {
         assert!(kind == NormKind::Metric, "the quotient geometry has no spectral norm");
-        // |M_A L_B|^2 = <M_A^T M_A, B^T B>: small matrices after one product.
-        let (frame, v) = (ray.at.frame, ray.tangent);
-        b.fill(0.0, out.as_mut());
-        for (l, v) in [(&frame.lb, v.left), (&frame.la, v.right)] {
-            scope.nest(|scope| {
-                let (mut own, mut other) = (scope.take(l.dims()), scope.take(l.dims()));
-                b.gemm(1.0, v.t(), v.n(), Overwrite, own.as_mut());
-                b.gemm(1.0, l.as_ref().n(), l.as_ref().t(), Overwrite, other.as_mut());
-                b.dot(1.0, own.as_ref(), other.as_ref(), 1.0, out.as_mut());
-            });
-        }
+        self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
         b.map(Map::Sqrt, out);
     }
 
@@ -250,8 +242,13 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         frame: &mut GramFrame<B>,
         v: Option<FactorsMut<'_, B>>,
     ) {
-        for mut part in [x.left, x.right, frame.la.as_mut(), frame.lb.as_mut()] {
-            b.map(Map::Scale(c.sqrt()), part.as_mut());
+        let GramFrame { grams, inverses } = frame;
+        for side in [x.left, x.right] {
+            b.map(Map::Scale(c.sqrt()), side);
+        }
+        for (gram, inverse) in grams.iter_mut().zip(inverses) {
+            b.map(Map::Scale(c), gram.as_mut());
+            b.map(Map::Scale(1.0 / c), inverse.as_mut());
         }
         // M_A B^T + A M_B^T stays as it is while A and B grow by the root of c.
         for side in v.into_iter().flat_map(|v| [v.left, v.right]) {

@@ -27,11 +27,13 @@
 //! };
 //! let (x, mut v, mut y) = (pair([1., 0., 0.], [0., 1.])?, pair([5., 2., 1.], [3., 7.])?, pair([0.; 3], [0.; 2])?);
 //! let (mut health, mut defect) = (Health::new(&b, 1)?, Mats::zeros(&b, Dims::scalars(1))?);
+//! let mut direction = m.new_direction(&b, 1)?;
 //!
 //! Scratch::new(&b)?.scope(|scope| {
 //!     let at = Base { x: x.as_ref(), frame: &() };
 //!     m.project(&b, at, v.as_mut(), scope); // what is tangent remains: (0, 2, 1) and (3, 0)
-//!     let ray = Ray { at, tangent: v.as_ref(), direction: &() };
+//!     m.aim(&b, at, v.as_ref(), &mut direction, health.as_mut(), scope);
+//!     let ray = Ray { at, tangent: v.as_ref(), direction: &direction };
 //!     let (step, health) = (Coef::Host(-0.1), health.as_mut());
 //!     StiefelRetraction::Polar.retract(&b, &m, ray, step, y.as_mut(), &mut (), health, scope);
 //!     m.orthogonality_defect(&b, Base { x: y.as_ref(), frame: &() }, defect.as_mut(), scope);
@@ -75,7 +77,7 @@ pub use manifold::{
     SecondOrderManifold, State, Tangent, Transport,
 };
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
-pub use partial_isometry_lifted::{IsometryMetric, LiftedProjection, PartialIsometryLifted};
+pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProjection, PartialIsometryLifted};
 pub use repair::{GradientRepair, MomentumRepair};
 pub use space_decoupling::SpaceDecoupling;
 pub use stiefel::StiefelRetraction;

@@ -236,6 +236,22 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
         scope: &Scope<'_, B>,
     );
 
+    /// [`Manifold::egrad_to_rgrad`] and [`Manifold::aim`] along the gradient, which share work in some geometries.
+    #[allow(clippy::too_many_arguments)]
+    fn aim_gradient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        direction: &mut Self::Direction,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
+        self.aim(b, at, out.as_ref(), direction, health, scope);
+    }
+
     /// Norm of the ray's tangent vector, `[problems, 1, 1]`.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 //!
 //! | step | equation |
 //! |---|---|
-//! | gradient | `K = sym(U^T G_U + V^T G_V)/2`, `C = G_U - U K`, `D = G_V - V K` |
+//! | gradient | `S = sym(U^T G_U + V^T G_V)/2`, `C = G_U - U S`, `D = G_V - V S` |
 //! | retraction | the SVD retraction's bases with all singular values set to 1 |
 //! | transport | projection onto the fixed-rank tangent space, then `K = sym(U^T C + V^T D)/2` removed |
 //!
@@ -24,7 +24,7 @@ use crate::{
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
-    Epilogue::{Overwrite, Scale},
+    Epilogue::{Add, Overwrite},
     Linalg, MatsMut, Part, Scope,
 };
 
@@ -51,15 +51,29 @@ fn bases<B: Linalg>(x: FactorsRef<'_, B>) -> Bases<'_, B> {
     Bases { u: x.left, v: x.right }
 }
 
-/// Subtracts `U K` and `V K` with `K = sym(U^T C + V^T D)/2`.
-fn remove_symmetric<B: Linalg>(b: &B, at: Bases<'_, B>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
+/// `out = (G_U - U S, G_V - V S)` with `S = sym(U^T G_U + V^T G_V)/2`. `own` receives `U^T G_U - S` and
+/// `G_V^T V - S`, the middles of the result.
+fn gradient<B: Linalg>(
+    b: &B,
+    at: Bases<'_, B>,
+    egrad: FactorsRef<'_, B>,
+    out: FactorsMut<'_, B>,
+    own: [MatsMut<'_, B>; 2],
+    scope: &Scope<'_, B>,
+) {
+    let [mut kc, mut kd] = own;
     scope.nest(|scope| {
-        let mut k = scope.take(Dims::square(at.u.dims().batch, at.u.dims().cols));
-        b.gemm(0.5, at.u.t(), v.left.as_ref().n(), Overwrite, k.as_mut());
-        b.gemm(0.5, at.v.t(), v.right.as_ref().n(), Scale(1.0), k.as_mut());
-        b.take_part(Part::Sym, k.as_mut());
-        b.gemm(-1.0, at.u.n(), k.as_ref().n(), Scale(1.0), v.left.as_mut());
-        b.gemm(-1.0, at.v.n(), k.as_ref().n(), Scale(1.0), v.right.as_mut());
+        let mut s = scope.take(kc.dims());
+        b.gemm(1.0, at.u.t(), egrad.left.n(), Overwrite, kc.as_mut());
+        b.gemm(1.0, egrad.right.t(), at.v.n(), Overwrite, kd.as_mut());
+        // The symmetric part of a matrix is that of its transpose.
+        b.axpby(Coef::Host(0.5), kc.as_ref(), 0.0, s.as_mut());
+        b.axpby(Coef::Host(0.5), kd.as_ref(), 1.0, s.as_mut());
+        b.take_part(Part::Sym, s.as_mut());
+        b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kc);
+        b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kd);
+        b.gemm(-1.0, at.u.n(), s.as_ref().n(), Add(1.0, egrad.left), out.left);
+        b.gemm(-1.0, at.v.n(), s.as_ref().n(), Add(1.0, egrad.right), out.right);
     });
 }
 
@@ -101,11 +115,27 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         b: &B,
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        mut out: FactorsMut<'_, B>,
+        out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        out.copy_from(b, egrad);
-        remove_symmetric(b, bases(at.x), out, scope);
+        scope.nest(|scope| {
+            let own = [(); 2].map(|()| scope.take(self.grid.small_dims(at.x.problems())));
+            scope.nest(|scope| gradient(b, bases(at.x), egrad, out, own, scope));
+        });
+    }
+
+    fn aim_gradient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        direction: &mut Xky<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        gradient(b, bases(at.x), egrad, out.as_mut(), direction.claims_mut(), scope);
+        direction.measure(b, Middle::Skew, out.as_ref());
     }
 
     fn inner(

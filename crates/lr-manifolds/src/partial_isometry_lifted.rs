@@ -20,7 +20,7 @@ mod middles;
 
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    StiefelRetraction, Transport,
+    State, StiefelRetraction, Transport,
     fixed_rank_quotient::lift_to_ambient,
     grid::{Blocks, Pass},
     manifold::orthogonality_of,
@@ -31,7 +31,7 @@ use crate::{
 use lr_linalg::{
     Coef, DeviceError, Dims,
     Epilogue::{Add, Overwrite, Scale},
-    Linalg, Map, MatsMut, MatsRef, Part, Scope,
+    Linalg, Map, Mats, MatsMut, MatsRef, Part, Scope,
 };
 
 /// Metric of the total space.
@@ -50,6 +50,21 @@ pub enum IsometryMetric {
 pub struct PartialIsometryLifted {
     grid: Grid,
     metric: IsometryMetric,
+}
+
+/// What distinguishes the square of a tangent vector's norm from the quotient metric's, `[problems, 1, 1]`.
+#[derive(Debug)]
+pub struct LiftedDirection<B: Linalg> {
+    correction: Mats<B>,
+}
+
+impl<B: Linalg> State<B> for LiftedDirection<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        vec![("correction", &self.correction)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        vec![("correction", &mut self.correction)]
+    }
 }
 
 /// `m <- m - u sym(u^T m)`, the projection onto the tangent space of one Stiefel manifold.
@@ -76,30 +91,45 @@ impl PartialIsometryLifted {
         Ok(Self { grid, metric })
     }
 
+    /// Whether [`Self::singleton_gradient`] is the gradient.
+    fn has_singleton_gradient(&self) -> bool {
+        self.grid.is_singleton() && self.metric != IsometryMetric::Embedded
+    }
+
     /// The weights `(J, I)` of the left and the right side.
     fn weights(&self) -> (f64, f64) {
         (self.grid.right.count() as f64, self.grid.left.count() as f64)
     }
 
+    /// The gradient at a single pair, and what [`LiftedDirection`] says of it.
     fn singleton_gradient<B: Linalg>(
         &self,
         b: &B,
         x: FactorsRef<'_, B>,
         egrad: FactorsRef<'_, B>,
         out: FactorsMut<'_, B>,
+        mut correction: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         scope.nest(|scope| {
-            let mut k = scope.take(self.grid.small_dims(x.problems()));
-            b.gemm(0.5, egrad.left.t(), x.left.n(), Overwrite, k.as_mut());
+            let small = self.grid.small_dims(x.problems());
+            let (mut gu, mut vg, mut k) = (scope.take(small), scope.take(small), scope.take(small));
+            b.gemm(1.0, egrad.left.t(), x.left.n(), Overwrite, gu.as_mut());
+            b.gemm(1.0, x.right.t(), egrad.right.n(), Overwrite, vg.as_mut());
+            b.axpby(Coef::Host(0.5), gu.as_ref(), 0.0, k.as_mut());
+            b.axpby(Coef::Host(0.5), vg.as_ref(), 1.0, k.as_mut());
+            b.fill(0.0, correction.as_mut());
             match self.metric {
                 IsometryMetric::Canonical => {
-                    b.gemm(0.5, x.right.t(), egrad.right.n(), Scale(1.0), k.as_mut());
+                    // M_U^T U = G_U^T U - K^T and V^T M_V = V^T G_V - K^T.
+                    let mut transposed = scope.take(small);
+                    b.copy(k.as_ref().t(), transposed.as_mut());
+                    for mut middle in [gu, vg] {
+                        b.axpby(Coef::Host(-1.0), transposed.as_ref(), 1.0, middle.as_mut());
+                        b.dot(-0.5, middle.as_ref(), middle.as_ref(), 1.0, correction.as_mut());
+                    }
                 }
-                IsometryMetric::Quotient | IsometryMetric::Embedded => {
-                    b.gemm(0.5, egrad.right.t(), x.right.n(), Scale(1.0), k.as_mut());
-                    b.take_part(Part::Sym, k.as_mut());
-                }
+                IsometryMetric::Quotient | IsometryMetric::Embedded => b.take_part(Part::Sym, k.as_mut()),
             }
             b.gemm(-1.0, x.left.n(), k.as_ref().n(), Add(1.0, egrad.left), out.left);
             b.gemm(-1.0, x.right.n(), k.as_ref().t(), Add(1.0, egrad.right), out.right);
@@ -159,19 +189,16 @@ impl PartialIsometryLifted {
         }
     }
 
-    /// `<m, n>`, `|m|^2` if `n` is not given.
-    fn product<B: Linalg>(
+    /// Adds to `out` what distinguishes `<m, n>`, `|m|^2` if `n` is not given, from the quotient metric's.
+    fn correct<B: Linalg>(
         &self,
         b: &B,
         x: FactorsRef<'_, B>,
         m: FactorsRef<'_, B>,
         n: Option<FactorsRef<'_, B>>,
-        mut out: MatsMut<'_, B>,
+        out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let ((j, i), other) = (self.weights(), n.unwrap_or(m));
-        b.dot(j, m.left, other.left, 0.0, out.as_mut());
-        b.dot(i, m.right, other.right, 1.0, out.as_mut());
         match self.metric {
             IsometryMetric::Quotient => {}
             IsometryMetric::Canonical => self.subtract_canonical(b, x, m, n, out, scope),
@@ -182,7 +209,7 @@ impl PartialIsometryLifted {
 
 impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     type Frame = ();
-    type Direction = ();
+    type Direction = LiftedDirection<B>;
 
     fn name(&self) -> &'static str {
         match (self.grid.is_singleton(), self.metric) {
@@ -213,8 +240,8 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         Ok(())
     }
 
-    fn new_direction(&self, _: &B, _: usize) -> Result<(), DeviceError> {
-        Ok(())
+    fn new_direction(&self, b: &B, problems: usize) -> Result<LiftedDirection<B>, DeviceError> {
+        Ok(LiftedDirection { correction: Mats::zeros(b, Dims::scalars(problems))? })
     }
 
     fn factor(&self, _: &B, _: FactorsRef<'_, B>, _: &mut (), _: HealthMut<'_, B>, _: &Scope<'_, B>) {
@@ -229,8 +256,11 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         mut out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        if self.grid.is_singleton() && self.metric != IsometryMetric::Embedded {
-            self.singleton_gradient(b, at.x, egrad, out, scope);
+        if self.has_singleton_gradient() {
+            scope.nest(|scope| {
+                let correction = scope.take(Dims::scalars(at.x.problems()));
+                scope.nest(|scope| self.singleton_gradient(b, at.x, egrad, out, correction, scope));
+            });
             return;
         }
         let (j, i) = self.weights();
@@ -249,10 +279,13 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         at: Base<'_, B, Self>,
         u: FactorsRef<'_, B>,
         v: FactorsRef<'_, B>,
-        out: MatsMut<'_, B>,
+        mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        self.product(b, at.x, u, Some(v), out, scope);
+        let (j, i) = self.weights();
+        b.dot(j, u.left, v.left, 0.0, out.as_mut());
+        b.dot(i, u.right, v.right, 1.0, out.as_mut());
+        self.correct(b, at.x, u, Some(v), out, scope);
     }
 
     fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
@@ -283,14 +316,34 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
 
     fn aim(
         &self,
-        _: &B,
-        _: Base<'_, B, Self>,
-        _: FactorsRef<'_, B>,
-        _: &mut (),
+        b: &B,
+        at: Base<'_, B, Self>,
+        v: FactorsRef<'_, B>,
+        direction: &mut LiftedDirection<B>,
         _: HealthMut<'_, B>,
-        _: &Scope<'_, B>,
+        scope: &Scope<'_, B>,
     ) {
         // The lift is followed as it is.
+        b.fill(0.0, direction.correction.as_mut());
+        self.correct(b, at.x, v, None, direction.correction.as_mut(), scope);
+    }
+
+    fn aim_gradient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        direction: &mut LiftedDirection<B>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        if self.has_singleton_gradient() {
+            self.singleton_gradient(b, at.x, egrad, out, direction.correction.as_mut(), scope);
+        } else {
+            self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
+            self.aim(b, at, out.as_ref(), direction, health, scope);
+        }
     }
 
     fn norm(
@@ -304,7 +357,10 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     ) {
         match kind {
             NormKind::Metric => {
-                self.product(b, ray.at.x, ray.tangent, None, out.as_mut(), scope);
+                let ((j, i), v) = (self.weights(), ray.tangent);
+                b.dot(j, v.left, v.left, 0.0, out.as_mut());
+                b.dot(i, v.right, v.right, 1.0, out.as_mut());
+                b.axpby(Coef::Host(1.0), ray.direction.correction.as_ref(), 1.0, out.as_mut());
                 b.map(Map::Sqrt, out);
             }
             NormKind::Spectral => {

@@ -176,7 +176,13 @@ fn step<B, M, R, T>(
             manifold.factor(b, x.as_ref(), frame, health.as_mut(), scope);
         }
         let at = Base { x: x.as_ref(), frame: &*frame };
-        {
+        let along_gradient = momentum.is_none()
+            && config.gradient_cadence == Cadence::Never
+            && !matches!(config.normalization, Normalization::Steepest(_));
+        if along_gradient {
+            let _span = tracing::trace_span!("aim_gradient").entered();
+            manifold.aim_gradient(b, at, egrad, rgrad.as_mut(), direction, health.as_mut(), scope);
+        } else {
             let _span = tracing::trace_span!("egrad_to_rgrad").entered();
             manifold.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
             let (rgrad, health) = (rgrad.as_mut(), health.as_mut());
@@ -212,7 +218,7 @@ fn step<B, M, R, T>(
             (None, _) | (_, Normalization::Steepest(_)) => rgrad.as_ref(),
             (Some(momentum), _) => momentum.as_ref(),
         };
-        {
+        if !along_gradient {
             let _span = tracing::trace_span!("aim").entered();
             manifold.aim(b, at, tangent, direction, health.as_mut(), scope);
         }

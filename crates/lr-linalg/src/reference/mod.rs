@@ -1,5 +1,5 @@
 //! [`Reference`]: naive loops over plain memory, the executable specification that every backend is
-//! compared with. Sums are accumulated in `f64`, factorizations are computed in `f64` throughout. It is
+//! compared with. It never takes a shortcut ([`Backend::glance`] sees nothing). Sums are accumulated in `f64`, factorizations are computed in `f64` throughout. It is
 //! slow and allocates temporaries; nothing but tests should run on it.
 
 mod blas;
@@ -8,7 +8,7 @@ mod factor;
 
 use crate::{
     Backend, DeviceError, HostBuffer, Linalg, MatsMut, MatsRef, Scalar, Slicing,
-    host::{download, largest, upload},
+    host::{download, upload},
 };
 use std::marker::PhantomData;
 
@@ -67,8 +67,9 @@ impl<T: Scalar> Backend for Reference<T> {
         }
     }
 
-    fn glance(&self, x: MatsRef<'_, Self>) -> Option<f64> {
-        Some(largest(x))
+    fn glance(&self, _x: MatsRef<'_, Self>) -> Option<f64> {
+        // The oracle takes the exact paths.
+        None
     }
 }
 

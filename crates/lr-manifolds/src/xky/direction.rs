@@ -52,6 +52,11 @@ impl<B: Linalg> Xky<B> {
         [self.kc.as_ref(), self.kd.as_ref()]
     }
 
+    /// The same, to be filled in before [`Xky::measure`].
+    pub(crate) fn claims_mut(&mut self) -> [MatsMut<'_, B>; 2] {
+        [self.kc.as_mut(), self.kd.as_mut()]
+    }
+
     /// `|X|^2` and `|Y|^2`.
     pub(crate) fn squares(&self) -> [MatsRef<'_, B>; 2] {
         let [x, y] = &self.squares;
@@ -61,6 +66,11 @@ impl<B: Linalg> Xky<B> {
     /// Measures the tangent vector `v`.
     pub(crate) fn aim(&mut self, b: &B, at: Bases<'_, B>, middle: Middle, v: FactorsRef<'_, B>) {
         overlaps(b, at, v, &mut self.kc.as_mut(), &mut self.kd.as_mut());
+        self.measure(b, middle, v);
+    }
+
+    /// Measures the tangent vector `v`, whose middles are in [`Xky::claims_mut`].
+    pub(crate) fn measure(&mut self, b: &B, middle: Middle, v: FactorsRef<'_, B>) {
         average(b, middle, self.kc.as_ref(), self.kd.as_ref(), self.k.as_mut());
         let sides = [(v.left, &self.kc), (v.right, &self.kd)];
         for ((side, overlap), square) in sides.into_iter().zip(&mut self.squares) {
