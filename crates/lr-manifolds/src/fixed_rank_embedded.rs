@@ -18,7 +18,7 @@ use crate::{
     Schatten, ShapeError, State, Transport, guard,
     manifold::orthogonality_of,
     normed_descent, repair,
-    xky::{self, Bases, Middle, Xky},
+    xky::{self, Bases, Link, Middle, Xky},
 };
 use lr_linalg::{
     DeviceError,
@@ -32,22 +32,23 @@ pub struct FixedRankEmbedded {
     pub(crate) grid: Grid,
 }
 
-/// `A = U R_A`, `B = V R_B`, and the inverses of `R_A` and `R_B`.
+/// `A = U R_A`, `B = V R_B`, the inverses of `R_A` and `R_B`, and how a retraction made `U` and `V`.
 #[derive(Debug)]
 pub struct QrFrame<B: Linalg> {
     pub(crate) bases: Factors<B>,
     pub(crate) ra: Mats<B>,
     pub(crate) rb: Mats<B>,
     pub(crate) inverses: [Mats<B>; 2],
+    pub(crate) link: Link<B>,
 }
 
 impl<B: Linalg> State<B> for QrFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib] } = self;
+        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib], .. } = self;
         vec![("u", left), ("v", right), ("ra", ra), ("rb", rb), ("ra_inverse", ia), ("rb_inverse", ib)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib] } = self;
+        let Self { bases: Factors { left, right }, ra, rb, inverses: [ia, ib], .. } = self;
         vec![("u", left), ("v", right), ("ra", ra), ("rb", rb), ("ra_inverse", ia), ("rb_inverse", ib)]
     }
 }
@@ -116,6 +117,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
             ra: Mats::zeros(b, small)?,
             rb: Mats::zeros(b, small)?,
             inverses: [Mats::zeros(b, small)?, Mats::zeros(b, small)?],
+            link: Link::new(b, &self.grid, problems)?,
         })
     }
 
@@ -131,6 +133,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         mut health: HealthMut<'_, B>,
         _: &Scope<'_, B>,
     ) {
+        frame.link.forget();
         frame.bases.as_mut().copy_from(b, x);
         b.qr(frame.bases.left.as_mut(), frame.ra.as_mut(), health.breakdown.as_mut());
         b.qr(frame.bases.right.as_mut(), frame.rb.as_mut(), health.breakdown.as_mut());
@@ -345,11 +348,12 @@ impl<B: Linalg> Transport<B, FixedRankEmbedded> for EmbeddedProjection {
         b: &B,
         _: &FixedRankEmbedded,
         ray: Ray<'_, B, FixedRankEmbedded>,
-        to: Base<'_, B, FixedRankEmbedded>,
+        target: Base<'_, B, FixedRankEmbedded>,
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let (from, to) = (ray.at.frame.bases(), to.frame.bases());
-        xky::carry(b, from, to, Middle::General, ray.tangent, ray.direction.middles(), out, scope);
+        let (from, to) = (ray.at.frame.bases(), target.frame.bases());
+        let link = target.frame.link.holding();
+        xky::carry(b, from, to, link, Middle::General, ray.tangent, ray.direction.middles(), out, scope);
     }
 }

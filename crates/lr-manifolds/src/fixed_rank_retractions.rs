@@ -81,7 +81,7 @@ impl SvdRetraction {
         to: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) -> bool {
-        let QrFrame { bases, ra, rb, inverses: [ia, ib] } = frame;
+        let QrFrame { bases, ra, rb, inverses: [ia, ib], .. } = frame;
         let [_, old_ib] = &from.inverses;
         scope.nest(|scope| {
             let mut broken = scope.status(core.dims().batch);
@@ -160,11 +160,12 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
             let given = Core::Given { s, inverse: inverse.as_ref() };
             let step = Step { at, core: given, v, direction, t, floor: self.floor };
             let ends = Ends::Core(core.as_mut());
-            if xky::follow(b, &step, ends, frame.bases.as_mut(), scope)
+            if xky::follow(b, &step, ends, frame.bases.as_mut(), &mut frame.link, scope)
                 && self.share(b, core.as_ref(), from, frame, to.as_mut(), scope)
             {
                 return;
             }
+            frame.link.forget();
             health.count_exact_step(b, scope);
             let breakdown = &mut health.breakdown;
             let mut values = scope.take(Dims::new(v.problems(), 1, manifold.grid.rank));

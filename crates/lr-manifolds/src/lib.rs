@@ -81,4 +81,4 @@ pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProject
 pub use repair::{GradientRepair, MomentumRepair};
 pub use space_decoupling::SpaceDecoupling;
 pub use stiefel::StiefelRetraction;
-pub use xky::Xky;
+pub use xky::{Link, Xky};

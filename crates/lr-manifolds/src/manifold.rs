@@ -475,7 +475,7 @@ pub trait Transport<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 's
     );
 
     /// Writes to `out` what [`Transport::transport`] makes of the ray's own tangent vector, for which more is
-    /// known.
+    /// known. `to` must be where a retraction took the ray last.
     fn carry(
         &self,
         b: &B,

@@ -1,6 +1,6 @@
 //! Partial isometries, embedded geometry, single pairs (paper section 4.2, A.3).
 //!
-//! Set: `{U V^T : U^T U = V^T V = I_r}`, m x n. Point: `A = U`, `B = V`, no frame.
+//! Set: `{U V^T : U^T U = V^T V = I_r}`, m x n. Point: `A = U`, `B = V`; the frame says how they were made.
 //! Tangent: `Xi = U K V^T + X V^T + U Y^T` with `K^T = -K`, in CD-coordinates `(C, D) = (Xi V, Xi^T U)`.
 //! Metric: `<Xi, H> = tr(Xi^T H)`, that of the ambient space.
 //!
@@ -20,7 +20,7 @@ use crate::{
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
-    xky::{self, Bases, Core, Ends, Factored, Middle, Step, Xky},
+    xky::{self, Bases, Core, Ends, Factored, Link, Middle, Step, Xky},
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -78,7 +78,7 @@ fn gradient<B: Linalg>(
 }
 
 impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
-    type Frame = ();
+    type Frame = Link<B>;
     type Direction = Xky<B>;
 
     fn name(&self) -> &'static str {
@@ -98,16 +98,24 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         true
     }
 
-    fn new_frame(&self, _: &B, _: usize) -> Result<(), DeviceError> {
-        Ok(())
+    fn new_frame(&self, b: &B, problems: usize) -> Result<Link<B>, DeviceError> {
+        Link::new(b, &self.grid, problems)
     }
 
     fn new_direction(&self, b: &B, problems: usize) -> Result<Xky<B>, DeviceError> {
         Xky::zeros(b, &self.grid, problems)
     }
 
-    fn factor(&self, _: &B, _: FactorsRef<'_, B>, _: &mut (), _: HealthMut<'_, B>, _: &Scope<'_, B>) {
+    fn factor(
+        &self,
+        _: &B,
+        _: FactorsRef<'_, B>,
+        frame: &mut Link<B>,
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
         // U and V are their own bases.
+        frame.forget();
     }
 
     fn egrad_to_rgrad(
@@ -186,10 +194,11 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         &self,
         b: &B,
         x: FactorsMut<'_, B>,
-        _: &mut (),
+        frame: &mut Link<B>,
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
+        frame.forget();
         for factor in [x.left, x.right] {
             orthonormalize(b, self.repair, factor, health.as_mut(), scope);
         }
@@ -258,7 +267,7 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         ray: Ray<'_, B, PartialIsometryEmbedded>,
         t: Coef<'_, B>,
         mut to: FactorsMut<'_, B>,
-        _: &mut (),
+        link: &mut Link<B>,
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
@@ -266,9 +275,10 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         scope.nest(|scope| {
             let (at, v) = (bases(ray.at.x), ray.tangent);
             let step = Step { at, core: Core::Identity, v, direction: ray.direction, t, floor: 0.0 };
-            if xky::follow(b, &step, Ends::Isometry, to.as_mut(), scope) {
+            if xky::follow(b, &step, Ends::Isometry, to.as_mut(), link, scope) {
                 return;
             }
+            link.forget();
             health.count_exact_step(b, scope);
             let mut identity = scope.take(manifold.grid.small_dims(problems));
             b.fill(0.0, identity.as_mut());
@@ -311,7 +321,8 @@ impl<B: Linalg> Transport<B, PartialIsometryEmbedded> for IsometryProjection {
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
+        let link = to.frame.holding();
         let (from, to) = (bases(ray.at.x), bases(to.x));
-        xky::carry(b, from, to, Middle::Skew, ray.tangent, ray.direction.middles(), out, scope);
+        xky::carry(b, from, to, link, Middle::Skew, ray.tangent, ray.direction.middles(), out, scope);
     }
 }

@@ -13,6 +13,7 @@
 mod direction;
 mod factored;
 mod graph;
+mod link;
 
 use crate::{FactorsMut, FactorsRef, manifold::take_pair};
 use lr_linalg::{
@@ -24,6 +25,8 @@ use lr_linalg::{
 pub use direction::Xky;
 pub(crate) use factored::Factored;
 pub(crate) use graph::{Core, Ends, Step, follow};
+pub use link::Link;
+use link::Overlaps;
 
 /// What kind of middle block `K` a geometry admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +169,7 @@ pub(crate) fn transport<B: Linalg>(
         average(b, middle, kc.as_ref(), kd.as_ref(), k.as_mut());
         let mut moved = take_pair(scope, v.as_ref());
         let middles = [k.as_ref(), kc.as_ref(), kd.as_ref()];
-        carry(b, from, to, middle, v.as_ref(), middles, moved.as_mut(), scope);
+        carry(b, from, to, None, middle, v.as_ref(), middles, moved.as_mut(), scope);
         v.copy_from(b, moved.as_ref());
     });
 }
@@ -175,13 +178,14 @@ pub(crate) fn transport<B: Linalg>(
 /// `(C', D') = (Xi V', Xi^T U')`, less `(U' S, V' S)` with `S = sym(U'^T C' + V'^T D')/2` where middles are skew.
 ///
 /// With `E = K - K_C - K_D`, `C' = C (V^T V') + U (E V^T V' + D^T V')` and
-/// `D' = D (U^T U') + V (E^T U^T U' + C^T U')`. The overlaps are taken between the bases as they are,
-/// so a reorthogonalization that flips signs or rotates is accounted for.
+/// `D' = D (U^T U') + V (E^T U^T U' + C^T U')`. Without a link the overlaps are taken between the bases as they
+/// are, so that a reorthogonalization that flips signs or rotates is accounted for.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn carry<B: Linalg>(
     b: &B,
     from: Bases<'_, B>,
     to: Bases<'_, B>,
+    link: Option<&Link<B>>,
     middle: Middle,
     v: FactorsRef<'_, B>,
     [k, kc, kd]: [MatsRef<'_, B>; 3],
@@ -190,32 +194,45 @@ pub(crate) fn carry<B: Linalg>(
 ) {
     scope.nest(|scope| {
         let take = || scope.take(k.dims());
+        let mut parts = [take(), take()];
+        let Overlaps { mut uu, cu, mut vv, dv } = match link {
+            Some(link) => {
+                Overlaps::linked(b, link, v, [kc, kd], parts.each_mut().map(MatsMut::as_mut), scope)
+            }
+            None => Overlaps::measured(b, from, to, v, k.dims(), scope),
+        };
         let mut e = take();
         b.copy(k.n(), e.as_mut());
         b.axpby(Coef::Host(-1.0), kc, 1.0, e.as_mut());
         b.axpby(Coef::Host(-1.0), kd, 1.0, e.as_mut());
-
-        let (mut vv, mut dv, mut dv_full) = (take(), take(), take());
-        b.gemm(1.0, from.v.t(), to.v.n(), Overwrite, vv.as_mut());
-        b.gemm(1.0, v.right.t(), to.v.n(), Overwrite, dv.as_mut());
+        let (mut dv_full, mut cu_full) = (take(), take());
         b.gemm(1.0, e.as_ref().n(), vv.as_ref().n(), Add(1.0, dv.as_ref()), dv_full.as_mut());
-        let (mut uu, mut cu, mut cu_full) = (take(), take(), take());
-        b.gemm(1.0, from.u.t(), to.u.n(), Overwrite, uu.as_mut());
-        b.gemm(1.0, v.left.t(), to.u.n(), Overwrite, cu.as_mut());
         b.gemm(1.0, e.as_ref().t(), uu.as_ref().n(), Add(1.0, cu.as_ref()), cu_full.as_mut());
 
-        b.gemm(1.0, v.left.n(), vv.as_ref().n(), Overwrite, out.left.as_mut());
-        b.gemm(1.0, from.u.n(), dv_full.as_ref().n(), Scale(1.0), out.left.as_mut());
-        b.gemm(1.0, v.right.n(), uu.as_ref().n(), Overwrite, out.right.as_mut());
-        b.gemm(1.0, from.v.n(), cu_full.as_ref().n(), Scale(1.0), out.right.as_mut());
+        // U'^T C' and V'^T D' from what is at hand.
+        let mut s = e;
         if middle == Middle::Skew {
-            // U'^T C' and V'^T D' from what is at hand.
-            let mut s = e;
             b.gemm(0.5, cu.as_ref().t(), vv.as_ref().n(), Overwrite, s.as_mut());
             b.gemm(0.5, uu.as_ref().t(), dv_full.as_ref().n(), Scale(1.0), s.as_mut());
             b.gemm(0.5, dv.as_ref().t(), uu.as_ref().n(), Scale(1.0), s.as_mut());
             b.gemm(0.5, vv.as_ref().t(), cu_full.as_ref().n(), Scale(1.0), s.as_mut());
             b.take_part(Part::Sym, s.as_mut());
+        }
+        if let (Middle::Skew, Some(link)) = (middle, link) {
+            // U' = U W_U + C t T_L W_U, so that U' S goes into the coefficients of U and C.
+            let [pu, pv] = &parts;
+            let [wu, wv] = link.turns();
+            for (known, coefficient) in
+                [(pu.as_ref(), &mut vv), (wu, &mut dv_full), (pv.as_ref(), &mut uu), (wv, &mut cu_full)]
+            {
+                b.gemm(-1.0, known.n(), s.as_ref().n(), Scale(1.0), coefficient.as_mut());
+            }
+        }
+        b.gemm(1.0, v.left.n(), vv.as_ref().n(), Overwrite, out.left.as_mut());
+        b.gemm(1.0, from.u.n(), dv_full.as_ref().n(), Scale(1.0), out.left.as_mut());
+        b.gemm(1.0, v.right.n(), uu.as_ref().n(), Overwrite, out.right.as_mut());
+        b.gemm(1.0, from.v.n(), cu_full.as_ref().n(), Scale(1.0), out.right.as_mut());
+        if let (Middle::Skew, None) = (middle, link) {
             b.gemm(-1.0, to.u.n(), s.as_ref().n(), Scale(1.0), out.left);
             b.gemm(-1.0, to.v.n(), s.as_ref().n(), Scale(1.0), out.right);
         }

@@ -25,7 +25,7 @@
 //! reach is several times smaller. The number of sweeps follows; where it would be large the step is left to
 //! [`super::Factored`].
 
-use super::{Bases, Xky};
+use super::{Bases, Link, Xky};
 use crate::{FactorsMut, FactorsRef};
 use lr_linalg::{
     Coef, Dims,
@@ -95,117 +95,178 @@ pub(crate) enum Ends<'a, B: Linalg> {
     Isometry,
 }
 
-/// Follows `step` to new orthonormal bases `to`. `false`, with `to` unspecified, for steps that are too long
-/// or points too ill-conditioned for the graph iteration, and on devices that would have to stall to tell.
+/// Follows `step` to new orthonormal bases `to`, of which `link` tells how they came about. `false`, with both
+/// unspecified, for steps that are too long or points too ill-conditioned for the graph iteration, and on
+/// devices that would have to stall to tell.
 pub(crate) fn follow<B: Linalg>(
     b: &B,
     step: &Step<'_, B>,
-    mut ends: Ends<'_, B>,
+    ends: Ends<'_, B>,
     to: FactorsMut<'_, B>,
+    link: &mut Link<B>,
     scope: &Scope<'_, B>,
 ) -> bool {
     let small = step.direction.middle().dims();
-    let [kc, kd] = step.direction.claims();
-    scope.nest(|scope| {
+    link.forget();
+    let sound = scope.nest(|scope| {
         let mut broken = scope.status(small.batch);
-        let take = || scope.take(small);
-        let (mut p, mut p_inverse) = (take(), take());
+        let (mut p, mut p_inverse) = (scope.take(small), scope.take(small));
         step.core.write(b, p.as_mut());
         b.axpby(step.t, step.direction.middle(), 1.0, p.as_mut());
         inverse(b, p.as_ref(), p_inverse.as_mut(), broken.as_mut());
         let Some(plan) = plan(b, step, p_inverse.as_ref(), scope) else {
             return false;
         };
-        let sweeps = plan.sweeps;
+        let graph = Graph::solve(b, step, plan, [p.as_ref(), p_inverse.as_ref()], &mut broken, scope);
+        let (zu, lu) = tilted(b, step, plan, Side::Left, &graph, link, &mut broken, scope);
+        let (zv, lv) = tilted(b, step, plan, Side::Right, &graph, link, &mut broken, scope);
+        let mut core = graph.core(b, p_inverse.as_ref(), [lu.as_ref(), lv.as_ref()], scope);
+        let [wu, wv] = &mut link.turns;
+        for (l, w) in [(lu, &mut *wu), (lv, &mut *wv)] {
+            b.fill(0.0, w.as_mut());
+            b.add_diagonal(1.0, w.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), w.as_mut());
+        }
+        match ends {
+            Ends::Core(out) => b.copy(core.as_ref().n(), out),
+            Ends::Isometry => {
+                // U' = Z_U L_U^{-T} O with the polar factor O of H.
+                let mut turned = scope.take(small);
+                b.polar(PolarMethod::default(), core.as_mut(), broken.as_mut(), scope);
+                b.gemm(1.0, wu.as_ref().n(), core.as_ref().n(), Overwrite, turned.as_mut());
+                b.copy(turned.as_ref().n(), wu.as_mut());
+            }
+        }
+        b.gemm(1.0, zu.as_ref().n(), wu.as_ref().n(), Overwrite, to.left);
+        b.gemm(1.0, zv.as_ref().n(), wv.as_ref().n(), Overwrite, to.right);
+        b.glance(broken.as_ref()) == Some(0.0)
+    });
+    if sound {
+        link.hold();
+    }
+    sound
+}
 
-        // T_L^{-1} and T_R^{-1} without their quadratic terms, and N_R^{-1}, of which P^T is the first.
-        let (mut tl_inverse, mut tr_inverse, mut nr_inverse) = (take(), take(), take());
+/// The solution of the Riccati equation: `T_L^{-1}`, `T_R^{-1}` and their inverses, and `N_R^{-1}` after sweeps.
+struct Graph<'s, B: Linalg> {
+    tl_inverse: MatsMut<'s, B>,
+    tr_inverse: MatsMut<'s, B>,
+    tl: MatsMut<'s, B>,
+    tr: MatsMut<'s, B>,
+    nr_inverse: Option<MatsMut<'s, B>>,
+}
+
+impl<'s, B: Linalg> Graph<'s, B> {
+    fn solve(
+        b: &B,
+        step: &Step<'_, B>,
+        plan: Plan,
+        [p, p_inverse]: [MatsRef<'_, B>; 2],
+        broken: &mut MatsMut<'_, B>,
+        scope: &'s Scope<'_, B>,
+    ) -> Self {
+        let (small, [kc, kd]) = (p.dims(), step.direction.claims());
+        let take = || scope.take(small);
+        let (mut tl_inverse, mut tr_inverse, mut tl, mut tr) = (take(), take(), take(), take());
+        // Without the quadratic terms.
         disagree(b, step, kc, tl_inverse.as_mut(), scope);
         scope.nest(|scope| {
             let mut transposed = scope.take(small);
             disagree(b, step, kd, transposed.as_mut(), scope);
             b.copy(transposed.as_ref().t(), tr_inverse.as_mut());
         });
-        if sweeps > 0 {
-            let [gx, gy] = grams(b, step, scope);
-            let (mut nl, mut nr) = (scope.take(small), scope.take(small));
-            b.copy(p_inverse.as_ref().t(), nr.as_mut());
-            for _ in 0..sweeps {
-                b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Add(1.0, p.as_ref()), nl.as_mut());
-                b.invert(nl.as_mut(), broken.as_mut());
-                b.copy(p.as_ref().t(), nr_inverse.as_mut());
-                b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), nr_inverse.as_mut());
-                inverse(b, nr_inverse.as_ref(), nr.as_mut(), broken.as_mut());
-            }
-            b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Scale(1.0), tl_inverse.as_mut());
-            b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), tr_inverse.as_mut());
-        }
-        let (mut tl, mut tr) = (scope.take(small), scope.take(small));
+        let nr_inverse = (plan.sweeps > 0).then(|| {
+            let mut nr_inverse = scope.take(small);
+            scope.nest(|scope| {
+                let [gx, gy] = grams(b, step, scope);
+                let (mut nl, mut nr) = (scope.take(small), scope.take(small));
+                b.copy(p_inverse.t(), nr.as_mut());
+                for _ in 0..plan.sweeps {
+                    b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Add(1.0, p), nl.as_mut());
+                    b.invert(nl.as_mut(), broken.as_mut());
+                    b.copy(p.t(), nr_inverse.as_mut());
+                    b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), nr_inverse.as_mut());
+                    inverse(b, nr_inverse.as_ref(), nr.as_mut(), broken.as_mut());
+                }
+                b.gemm(1.0, gy.as_ref().n(), nr.as_ref().n(), Scale(1.0), tl_inverse.as_mut());
+                b.gemm(1.0, gx.as_ref().n(), nl.as_ref().n(), Scale(1.0), tr_inverse.as_mut());
+            });
+            nr_inverse
+        });
         match (&step.core, plan.coherent) {
             (Core::Given { inverse, .. }, true) => {
                 b.copy(inverse.n(), tl.as_mut());
                 b.copy(inverse.t(), tr.as_mut());
             }
-            (Core::Identity, true) => {}
+            (Core::Identity, true) => {
+                for mut t in [tl.as_mut(), tr.as_mut()] {
+                    b.fill(0.0, t.as_mut());
+                    b.add_diagonal(1.0, t);
+                }
+            }
             (_, false) => {
                 inverse(b, tl_inverse.as_ref(), tl.as_mut(), broken.as_mut());
                 inverse(b, tr_inverse.as_ref(), tr.as_mut(), broken.as_mut());
             }
         }
+        Self { tl_inverse, tr_inverse, tl, tr, nr_inverse }
+    }
 
-        // U + t C T_L, V + t D T_R and the Cholesky factors of their Gram matrices.
-        let (mut zu, mut zv) = (scope.take(step.at.u.dims()), scope.take(step.at.v.dims()));
-        let (mut lu, mut lv) = (scope.take(small), scope.take(small));
-        let mut scaled = scope.take(small);
-        let sides = [
-            (step.at.u, step.v.left, tl.as_ref(), &mut zu, &mut lu),
-            (step.at.v, step.v.right, tr.as_ref(), &mut zv, &mut lv),
-        ];
-        for (basis, coordinates, coefficient, z, l) in sides {
-            if plan.coherent && matches!(step.core, Core::Identity) {
-                b.copy(basis.n(), z.as_mut());
-                b.axpby(step.t, coordinates, 1.0, z.as_mut());
-            } else {
-                b.axpby(step.t, coefficient, 0.0, scaled.as_mut());
-                b.gemm(1.0, coordinates.n(), scaled.as_ref().n(), Add(1.0, basis), z.as_mut());
+    /// The core `H` in the new bases, whose Cholesky factors are `l_u` and `l_v`.
+    fn core<'t>(
+        &self,
+        b: &B,
+        p_inverse: MatsRef<'_, B>,
+        [lu, lv]: [MatsRef<'_, B>; 2],
+        scope: &'t Scope<'_, B>,
+    ) -> MatsMut<'t, B> {
+        let (mut core, mut half) = (scope.take(lu.dims()), scope.take(lu.dims()));
+        b.gemm(1.0, lu.t(), self.tl_inverse.as_ref().n(), Overwrite, half.as_mut());
+        match &self.nr_inverse {
+            None => {
+                b.gemm(1.0, half.as_ref().n(), p_inverse.n(), Overwrite, core.as_mut());
+                b.gemm(1.0, core.as_ref().n(), self.tr_inverse.as_ref().t(), Overwrite, half.as_mut());
+                b.gemm(1.0, half.as_ref().n(), lv.n(), Overwrite, core.as_mut());
             }
-            b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
-            b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
-        }
-
-        let (mut core, mut half) = (scope.take(small), scope.take(small));
-        b.gemm(1.0, lu.as_ref().t(), tl_inverse.as_ref().n(), Overwrite, half.as_mut());
-        if sweeps == 0 {
-            b.gemm(1.0, half.as_ref().n(), p_inverse.as_ref().n(), Overwrite, core.as_mut());
-            b.gemm(1.0, core.as_ref().n(), tr_inverse.as_ref().t(), Overwrite, half.as_mut());
-            b.gemm(1.0, half.as_ref().n(), lv.as_ref().n(), Overwrite, core.as_mut());
-        } else {
-            b.gemm(1.0, half.as_ref().n(), nr_inverse.as_ref().n(), Overwrite, core.as_mut());
-            b.gemm(1.0, core.as_ref().n(), tr.as_ref().n(), Overwrite, half.as_mut());
-            b.copy(half.as_ref().n(), core.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, lv.as_ref().t(), core.as_mut());
-        }
-
-        // L_U^{-T}, or its product with the polar factor of H.
-        let (mut wu, mut wv) = (tl, tr);
-        for (l, w) in [(&lu, &mut wu), (&lv, &mut wv)] {
-            b.fill(0.0, w.as_mut());
-            b.add_diagonal(1.0, w.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), w.as_mut());
-        }
-        match &mut ends {
-            Ends::Core(out) => b.copy(core.as_ref().n(), out.as_mut()),
-            Ends::Isometry => {
-                b.polar(PolarMethod::default(), core.as_mut(), broken.as_mut(), scope);
-                b.copy(wu.as_ref().n(), half.as_mut());
-                b.gemm(1.0, half.as_ref().n(), core.as_ref().n(), Overwrite, wu.as_mut());
+            Some(nr_inverse) => {
+                b.gemm(1.0, half.as_ref().n(), nr_inverse.as_ref().n(), Overwrite, core.as_mut());
+                b.gemm(1.0, core.as_ref().n(), self.tr.as_ref().n(), Overwrite, half.as_mut());
+                b.copy(half.as_ref().n(), core.as_mut());
+                b.trsm(Side::Right, Triangle::Lower, lv.t(), core.as_mut());
             }
         }
-        for (z, w, basis) in [(&zu, &wu, to.left), (&zv, &wv, to.right)] {
-            b.gemm(1.0, z.as_ref().n(), w.as_ref().n(), Overwrite, basis);
-        }
-        b.glance(broken.as_ref()) == Some(0.0)
-    })
+        core
+    }
+}
+
+/// `Z = U + t C T_L` or `V + t D T_R` and the Cholesky factor of its Gram matrix; `t T` goes into the link.
+#[allow(clippy::too_many_arguments)]
+fn tilted<'s, B: Linalg>(
+    b: &B,
+    step: &Step<'_, B>,
+    plan: Plan,
+    side: Side,
+    graph: &Graph<'_, B>,
+    link: &mut Link<B>,
+    broken: &mut MatsMut<'_, B>,
+    scope: &'s Scope<'_, B>,
+) -> (MatsMut<'s, B>, MatsMut<'s, B>) {
+    let [left, right] = &mut link.tilts;
+    let (basis, coordinates, coefficient, tilt) = match side {
+        Side::Left => (step.at.u, step.v.left, &graph.tl, left),
+        Side::Right => (step.at.v, step.v.right, &graph.tr, right),
+    };
+    let (mut z, mut l) = (scope.take(basis.dims()), scope.take(coefficient.dims()));
+    b.axpby(step.t, coefficient.as_ref(), 0.0, tilt.as_mut());
+    if plan.coherent && matches!(step.core, Core::Identity) {
+        b.copy(basis.n(), z.as_mut());
+        b.axpby(step.t, coordinates, 1.0, z.as_mut());
+    } else {
+        b.gemm(1.0, coordinates.n(), tilt.as_ref().n(), Add(1.0, basis), z.as_mut());
+    }
+    b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
+    b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
+    (z, l)
 }
 
 /// `out = a^{-1}`.
@@ -248,6 +309,7 @@ fn grams<'s, B: Linalg>(b: &B, step: &Step<'_, B>, scope: &'s Scope<'_, B>) -> [
 }
 
 /// What the certificate allows.
+#[derive(Clone, Copy)]
 struct Plan {
     sweeps: usize,
     /// Whether the two sides agree on the middle so well that, without sweeps, `T_L = T_R^T = S^{-1}` will do.
