@@ -128,3 +128,39 @@ fn a_step_in_f32_is_the_exact_one_to_rounding() {
     }
     assert!(shortcuts > 0 && exact > 0, "both ways were taken: {shortcuts} {exact}");
 }
+
+/// The factors of the embedded geometry continue from step to step without an SVD; those out of balance, as at
+/// this start, are balanced by an exact step.
+#[test]
+fn factors_stay_balanced() {
+    let (b, shape): (_, (&[usize], &[usize])) = (Cpu::<f32>::new(), (&[40], &[32]));
+    let (grid, mut rng) = (Grid::new(shape.0, shape.1, RANK), StdRng::seed_from_u64(6));
+    let upload = |x: &[f64], scale: f64| {
+        let values: Vec<f32> = x.iter().map(|&x| (scale * x) as f32).collect();
+        Mats::from_slice(&b, Dims::new(1, values.len() / RANK, RANK), &values).unwrap()
+    };
+    let [left, right] = point(shape, 3.0, &mut rng);
+    let mut x = Factors { left: upload(&left, 2.0), right: upload(&right, 0.5) };
+    let geometry = Geometry::FixedEmbedded;
+    let mut optimizer = geometry
+        .optimizer(&b, grid, StiefelRetraction::Polar, DescentConfig::default(), 1)
+        .expect("optimizer");
+    let steps = 400;
+    for step in 0..steps {
+        let factors = [&x.left, &x.right]
+            .map(|x| -> Vec<f64> { x.to_vec(&b).unwrap().iter().map(|&x| x.into()).collect() });
+        let [left, right] = gradient(&factors, &mut rng).map(|g| upload(&g, 1.0));
+        optimizer.step(&b, x.as_mut(), Factors { left, right }.as_ref(), 0.1);
+        let grams = [&x.left, &x.right].map(|x| {
+            let mut gram = Mats::zeros(&b, Dims::square(1, RANK)).unwrap();
+            let overwrite = lr_linalg::Epilogue::Overwrite;
+            lr_linalg::Blas::gemm(&b, 1.0, x.as_ref().t(), x.as_ref().n(), overwrite, gram.as_mut());
+            gram.to_vec(&b).unwrap()
+        });
+        let difference = norm(grams[0].iter().zip(&grams[1]).map(|(x, y)| f64::from(x - y)));
+        let imbalance = difference / norm(grams[0].iter().map(|&x| x.into()));
+        assert!(imbalance < 0.26, "step {step}: {imbalance}");
+    }
+    let exact = optimizer.measure(&b, x.as_ref(), x.as_ref()).unwrap().repairs.exact_steps;
+    assert!((1..steps / 10).contains(&exact), "{exact} exact steps");
+}
