@@ -53,6 +53,7 @@ mod fixed_rank_quotient;
 mod fixed_rank_retractions;
 mod grid;
 mod guard;
+mod health;
 pub mod init;
 pub mod level_set;
 mod manifold;
@@ -71,10 +72,11 @@ pub use fixed_rank_quotient::{
 };
 pub use fixed_rank_retractions::{OrthographicRetraction, SvdRetraction};
 pub use grid::{Blocks, Grid, ShapeError};
+pub use health::{Health, HealthMut};
 pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
-    Base, Derivatives, Health, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Schatten,
-    SecondOrderManifold, State, Tangent, Transport,
+    Base, Derivatives, Manifold, NormKind, Order, Ray, Retraction, Schatten, SecondOrderManifold, State,
+    Tangent, Transport,
 };
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProjection, PartialIsometryLifted};

@@ -116,9 +116,9 @@ fn evaluate<B: Linalg>(
         let powers = powers.as_ref();
         let block = |j: usize, terms: usize, mut out: MatsMut<'_, B>| {
             let c = &polynomial.coefficients[j * s..];
-            for i in 1..=terms {
+            for (i, &c) in c.iter().enumerate().take(terms + 1).skip(1) {
                 let beta = if i == 1 { 0.0 } else { 1.0 };
-                b.axpby(Coef::Host(c[i]), powers.problems(power(i)), beta, out.as_mut());
+                b.axpby(Coef::Host(c), powers.problems(power(i)), beta, out.as_mut());
             }
             if terms == 0 {
                 b.fill(0.0, out.as_mut());
