@@ -28,6 +28,11 @@ fn results<E: Engine<f32>>(b: &Cpu<f32, E>) -> Vec<Vec<f64>> {
             all.push(download(b, c.as_ref()));
         }
     }
+    // Deep, with operands that lie far apart.
+    let (x, y) = (random(b, 1, Dims::new(1, 3300, 600)), random(b, 2, Dims::new(1, 3300, 330)));
+    let mut c = random(b, 3, Dims::new(1, 600, 330));
+    b.gemm(1.0, x.as_ref().t(), y.as_ref().n(), Epilogue::Scale(0.5), c.as_mut());
+    all.push(download(b, c.as_ref()));
     let d = Dims::new(1, 900, 500);
     let (x, mut y) = (random(b, 1, d), random(b, 2, d));
     let mut out = Mats::zeros(b, Dims::scalars(1)).unwrap();

@@ -21,6 +21,13 @@ const SMALL_BLOCK: usize = 1 << 24;
 /// Multiplications in the largest: a few ms.
 const LARGE_BLOCK: usize = 1 << 29;
 
+/// Terms from which a product is deep: its operands are long, and the smaller its blocks are, the more often they
+/// are read. Blocks of deep products have edges of [`DEEP_EDGE`] at least.
+const DEEP: usize = 1024;
+
+/// See [`DEEP`].
+const DEEP_EDGE: usize = 256;
+
 /// Block edges lie on multiples of this, so that only the last block has ragged tiles.
 const BLOCK_ALIGNMENT: usize = 64;
 
@@ -231,12 +238,17 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
     ) {
         let (d, inner) = (c.dims(), a.dims().cols);
         check::gemm(&a, &b, &epilogue, d);
+        let far = a.op == Op::Transpose && own::is_far(inner, a.view.layout().row_stride);
         let multiplications = d.rows * d.cols * inner;
         let product = Product {
             threads: self.threads,
             alpha: T::from_f64(alpha),
             block: (multiplications / 32).clamp(SMALL_BLOCK, LARGE_BLOCK),
-            kernel: if own::takes(d.rows, d.cols, inner, b.op) { Kernel::Own } else { Kernel::Engine },
+            kernel: if !far && own::takes(d.rows, d.cols, inner, b.op) {
+                Kernel::Own
+            } else {
+                Kernel::Engine
+            },
         };
         // A core multiplies some sixteen times as fast as it does element-wise work.
         self.threads.each(multiplications / 16 + d.rows * d.cols, c, |p, one| {
@@ -362,7 +374,8 @@ impl<T: Scalar> Product<T> {
             return;
         }
         let half = (m.max(n) / 2).next_multiple_of(BLOCK_ALIGNMENT);
-        if m * n * k <= self.block || half >= m.max(n) {
+        let small = m * n * k <= self.block || (k > DEEP && half < DEEP_EDGE);
+        if small || half >= m.max(n) {
             self.block::<E>(a, b, rest, c);
         } else if m >= n {
             let ((a0, a1), (c0, c1)) = (a.split_rows(half), c.split_rows(half));

@@ -9,7 +9,7 @@
 
 use super::{
     Engine, NotConverged, Source, elementwise as kernel, householder,
-    kernel::CleanRegisters,
+    kernel::{self as own, CleanRegisters, Isa},
     workspace::{array_of, carve, with_stack},
 };
 use crate::{Op, Panel, PanelMut, Scalar, Side, Triangle};
@@ -146,6 +146,10 @@ impl<T: Scalar> Engine<T> for Faer {
     const NAME: &'static str = "cpu";
 
     fn gemm(alpha: T, a: Source<'_, T>, b: Source<'_, T>, beta: T, mut c: PanelMut<'_, T>) {
+        let isa = Isa::current();
+        if own::takes_blocked(isa, a, b) {
+            return own::gemm_blocked(isa, alpha, a, b, beta, c);
+        }
         let _clean = CleanRegisters;
         let accumulate = if beta == T::ZERO {
             Accum::Replace

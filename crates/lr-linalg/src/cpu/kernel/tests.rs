@@ -104,6 +104,31 @@ fn products<T: Scalar>(isa: Isa) {
     }
 }
 
+fn blocked_products<T: Scalar>(isa: Isa) {
+    let shapes = [(1, 3, 1), (5, 64, 255), (13, 81, 256), (97, 33, 300), (100, 600, 40), (203, 40, 520)];
+    for (m, n, k) in shapes {
+        for (op_a, op_b) in OPS.into_iter().flat_map(|a| OPS.map(|b| (a, b))) {
+            for beta in [0.0, 1.0, -0.5] {
+                let what = format!("{isa:?} {m} x {n} x {k} {op_a:?} {op_b:?} beta {beta}");
+                let (a, b) = (Framed::<T>::source(1, m, k, 2, op_a), Framed::<T>::source(2, k, n, 1, op_b));
+                let (old, mut c) = (Framed::<T>::new(4, m, n, 3), Framed::<T>::new(4, m, n, 3));
+                if beta == 0.0 {
+                    c.data.fill(T::from_f64(f64::NAN));
+                }
+                let (x, y) = (Source { panel: a.panel(), op: op_a }, Source { panel: b.panel(), op: op_b });
+                gemm_blocked(isa, T::from_f64(1.5), x, y, T::from_f64(beta), c.panel_mut());
+                c.assert_frame(&what);
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let terms = (0..k).map(|p| a.get(op_a, i, p) * b.get(op_b, p, j));
+                    let (sum, bound) = sum_and_bound::<T>(terms);
+                    let error = (c.get(Op::None, i, j) - (1.5 * sum + beta * old.get(Op::None, i, j))).abs();
+                    assert!(error <= bound, "{what}: ({i}, {j}) is off by {error:.1e}");
+                }
+            }
+        }
+    }
+}
+
 fn gram_matrices<T: Scalar>(isa: Isa) {
     for n in [1, 3, 8, 15, 16, 17, 31, 40, 64, 65, 130] {
         for (k, op) in [1, 7, 128, 200, 300].into_iter().flat_map(|k| OPS.map(|op| (k, op))) {
@@ -156,4 +181,4 @@ macro_rules! on_every_isa {
         }
     };
 }
-on_every_isa!(products, gram_matrices, propagation);
+on_every_isa!(products, blocked_products, gram_matrices, propagation);
