@@ -3,6 +3,7 @@
 
 mod cholesky_qr;
 mod inverse_sqrt;
+mod lanczos;
 mod polar;
 mod spectral_norm;
 mod sylvester;
