@@ -58,6 +58,7 @@ mod mats;
 mod reference;
 mod scalar;
 mod scratch;
+pub mod sparse;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};

@@ -5,7 +5,7 @@
 //! of the same two shapes: CD-coordinates `(C, D) = (Xi V, Xi^T U)` or horizontal lifts `(M_A, M_B)`.
 
 use crate::Grid;
-use lr_linalg::{Backend, Blas, Coef, DeviceError, Mats, MatsMut, MatsRef};
+use lr_linalg::{Backend, Blas, Coef, DeviceError, Map, Mats, MatsMut, MatsRef};
 
 /// Owned pair: `left` is `[problems, m, r]`, `right` is `[problems, n, r]`, blocks of a grid stacked.
 #[derive(Debug)]
@@ -112,6 +112,12 @@ impl<B: Blas> FactorsMut<'_, B> {
     pub fn axpby(&mut self, b: &B, alpha: Coef<'_, B>, x: FactorsRef<'_, B>, beta: f64) {
         b.axpby(alpha, x.left, beta, self.left.as_mut());
         b.axpby(alpha, x.right, beta, self.right.as_mut());
+    }
+
+    /// `self = factor self`.
+    pub fn scale(&mut self, b: &B, factor: f64) {
+        b.map(Map::Scale(factor), self.left.as_mut());
+        b.map(Map::Scale(factor), self.right.as_mut());
     }
 
     /// `self = x`.

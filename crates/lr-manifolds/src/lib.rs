@@ -47,6 +47,9 @@
 
 #![deny(missing_docs)]
 
+mod ambient;
+mod embedded_second_order;
+mod factor_space;
 mod factors;
 mod fixed_rank_embedded;
 mod fixed_rank_quotient;
@@ -63,8 +66,11 @@ mod partial_isometry_lifted;
 mod repair;
 pub mod space_decoupling;
 mod stiefel;
+mod tangent_factors;
 mod xky;
 
+pub use ambient::{Ambient, DenseMatrix, LowRankMatrix, OperatorMatrix, SampledMatrix};
+pub use factor_space::{FactorSpace, StraightLine};
 pub use factors::{Factors, FactorsMut, FactorsRef};
 pub use fixed_rank_embedded::{EmbeddedProjection, FixedRankEmbedded, QrFrame};
 pub use fixed_rank_quotient::{
@@ -83,4 +89,5 @@ pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProject
 pub use repair::{GradientRepair, MomentumRepair};
 pub use space_decoupling::SpaceDecoupling;
 pub use stiefel::StiefelRetraction;
+pub use tangent_factors::TangentFactors;
 pub use xky::{Link, Xky};

@@ -319,8 +319,8 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// Pulled-back derivatives of `f` at `X = L R^T` along a tangent vector `eta` with coordinates `(K, Vp)`, ambient
-/// `K R^T + L Vp^T`. With `E = grad f(X)` and `D = D grad f(X)[eta]`; neither is formed here.
+/// Pulled-back derivatives of `f` at `X = L R^T` along a tangent vector `eta` with factors `(K, Vp)`
+/// ([`TangentFactors`](crate::TangentFactors)), ambient `K R^T + L Vp^T`. With `E = grad f(X)` and `D = D grad f(X)[eta]`; neither is formed here.
 #[derive(Debug)]
 pub struct Derivatives<'a, B: Linalg> {
     /// `(E R, E^T L)`.
@@ -339,7 +339,7 @@ impl<B: Linalg> Clone for Derivatives<'_, B> {
 impl<B: Linalg> Copy for Derivatives<'_, B> {}
 
 /// A geometry that knows the Hessian of a function from its derivatives in the ambient space.
-pub trait SecondOrderManifold<B: Linalg>: Manifold<B> {
+pub trait SecondOrderManifold<B: Linalg>: crate::TangentFactors<B> {
     /// `out = Hess f(x)[v]`, the Riemannian Hessian along the tangent vector `v`.
     fn ehess_to_rhess(
         &self,

@@ -24,12 +24,12 @@ pub mod tangent_cone;
 
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, LevelSet, LevelSetShape, Manifold, NormKind, Ray,
-    ShapeError, State, fixed_rank_quotient::lift_to_ambient, manifold::orthogonality_of, repair, xky::Middle,
+    ShapeError, State, fixed_rank_quotient::lift_to_ambient, manifold::orthogonality_of, repair,
+    tangent_factors::remove_span, xky::Middle,
 };
 use lr_linalg::{
-    Coef, DeviceError, Dims,
-    Epilogue::{Overwrite, Scale},
-    Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, PolarMethod, Scope, Side, Triangle,
+    Coef, DeviceError, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, PolarMethod,
+    Scope, Side, Triangle,
 };
 
 /// The geometry over the level set `S`.
@@ -118,15 +118,6 @@ fn solve_right<B: Linalg>(b: &B, frame: &DecouplingFrame<B>, mut x: MatsMut<'_, 
 fn solve_left<B: Linalg>(b: &B, frame: &DecouplingFrame<B>, mut x: MatsMut<'_, B>) {
     b.trsm(Side::Left, Triangle::Lower, frame.l.as_ref().n(), x.as_mut());
     b.trsm(Side::Left, Triangle::Lower, frame.l.as_ref().t(), x);
-}
-
-/// `x <- (I - V V^T) x`.
-fn remove_span<B: Linalg>(b: &B, v: MatsRef<'_, B>, x: MatsMut<'_, B>, scope: &Scope<'_, B>) {
-    scope.nest(|scope| {
-        let mut overlap = scope.take(Dims::new(v.dims().batch, v.dims().cols, x.dims().cols));
-        b.gemm(1.0, v.t(), x.as_ref().n(), Overwrite, overlap.as_mut());
-        b.gemm(-1.0, v.n(), overlap.as_ref().n(), Scale(1.0), x);
-    });
 }
 
 impl<B: Linalg, S: LevelSet<B>> Manifold<B> for SpaceDecoupling<S> {

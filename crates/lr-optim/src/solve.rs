@@ -53,17 +53,31 @@
 
 mod calculus;
 mod check;
+mod check_moves;
+mod checkpoint;
 mod conjugate_gradients;
 mod gradient_descent;
+mod lbfgs;
 mod line_search;
+mod masked_fit;
+mod preconditioner;
 mod problem;
+mod projected_gradient;
+mod pulled;
 mod stop;
 mod trust_regions;
 
 pub use check::{Slope, check_gradient, check_hessian};
+pub use check_moves::{TransportCheck, check_retraction, check_transport};
+pub use checkpoint::Checkpoint;
 pub use conjugate_gradients::{BetaRule, ConjugateGradients};
 pub use gradient_descent::GradientDescent;
+pub use lbfgs::Lbfgs;
 pub use line_search::LineSearch;
+pub use masked_fit::MaskedFit;
+pub use preconditioner::{Preconditioner, Unpreconditioned};
 pub use problem::{Evaluations, Problem, SecondOrderProblem, SolveError};
-pub use stop::{Iteration, Outcome, Solution, Stop, Termination};
+pub use projected_gradient::ProjectedGradient;
+pub use pulled::{AmbientProblem, Pulled};
+pub use stop::{Flag, Iteration, Outcome, Solution, Stop, Termination};
 pub use trust_regions::TrustRegions;

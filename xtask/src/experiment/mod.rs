@@ -1,11 +1,13 @@
 //! `cargo xtask experiment mha` and `gqa`: train the transformer with every optimizer and write the report;
-//! `paper`: the paper's protocol.
+//! `paper`: the paper's protocol; `sphere-fit`, `graph-sim`, `sync` and `markov`: applications of bounded rank.
 
+mod apps;
 mod display;
 mod options;
 mod paper;
 mod sparkline;
 
+use apps::{GraphSimOptions, MarkovOptions, SphereFitOptions, SyncOptions};
 use clap::Subcommand;
 use display::Display;
 use lr_train::{
@@ -47,6 +49,18 @@ pub enum Experiment {
     /// kept, Ctrl-C loses nothing, and --shard deals them to several machines whose files can be copied into one
     /// folder. Every session ends with report.html and report.md in the part's folder and index.html above it.
     Paper(Box<PaperOptions>),
+    /// Spherical data fitting: a matrix of rank 6 with unit rows from few entries, and completion beside it
+    ///
+    /// Trust regions, conjugate gradients and gradient descent on M_h from both starts, over-estimated ranks, and the
+    /// baselines LRGeomCG, LR factors and projected gradients. Leaves summary.json, metrics.jsonl and report.html, as
+    /// the three experiments below.
+    SphereFit(SphereFitOptions),
+    /// Graph similarity of a cycle and a random graph on the unit sphere, against the closed form
+    GraphSim(GraphSimOptions),
+    /// Synchronization of camera rotations, generated or from a g2o file, with a certificate of global optimality
+    Sync(SyncOptions),
+    /// Markov chains of low nonnegative rank from trips, a list of transitions or a generator
+    Markov(MarkovOptions),
 }
 
 /// Runs the experiment; errors go to standard error with exit status 1, Ctrl-C ends with 130.
@@ -59,6 +73,10 @@ pub fn run(experiment: &Experiment) -> ExitCode {
             options.resolve().and_then(|(config, start)| train("gqa", &config, start))
         }
         Experiment::Paper(options) => paper::run(options),
+        Experiment::SphereFit(options) => apps::sphere_fit(options),
+        Experiment::GraphSim(options) => apps::graph_sim(options),
+        Experiment::Sync(options) => apps::sync(options),
+        Experiment::Markov(options) => apps::markov(options),
     };
     match done {
         Ok(code) => code,

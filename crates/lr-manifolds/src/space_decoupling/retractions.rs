@@ -11,9 +11,10 @@
 //! Transport, the projection of the ambient pair, whatever the gauges: `c = V^T V'`, `d = Vp^T V'`,
 //! `K' = P_T'(K c + H d)`, `Vp' = G' (V K^T H' + Vp H^T H' + 2 omega (Vp c + V d)) M'^{-1}`.
 
-use super::{DecouplingFrame, SpaceDecoupling, remove_span, solve_right};
+use super::{DecouplingFrame, SpaceDecoupling, solve_right};
 use crate::{
     Base, FactorsMut, HealthMut, LevelSet, Manifold, Order, Ray, Retraction, Transport, manifold::take_pair,
+    tangent_factors::remove_span,
 };
 use lr_linalg::{
     Coef,

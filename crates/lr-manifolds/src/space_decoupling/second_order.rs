@@ -9,8 +9,10 @@
 //!
 //! The published slides leave out the last `P_T` and the term `-Vp N^T H`.
 
-use super::{SpaceDecoupling, remove_span, solve_left, solve_right};
-use crate::{Base, Derivatives, FactorsMut, FactorsRef, LevelSet, SecondOrderManifold};
+use super::{SpaceDecoupling, solve_left, solve_right};
+use crate::{
+    Base, Derivatives, FactorsMut, FactorsRef, LevelSet, SecondOrderManifold, tangent_factors::remove_span,
+};
 use lr_linalg::{
     Coef,
     Epilogue::{Overwrite, Scale},

@@ -6,7 +6,8 @@ use super::{
 };
 use lr_linalg::{Coef, Dims, Linalg, Mats, MatsMut, Scalar, Scope, Scratch};
 use lr_manifolds::{
-    Base, Derivatives, Factors, Health, Manifold, Ray, Retraction, SecondOrderManifold, Tangent, Transport,
+    Base, Derivatives, Factors, Health, Manifold, Ray, Retraction, SecondOrderManifold, Tangent,
+    TangentFactors, Transport,
 };
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
     scratch: Scratch<B>,
     direction: M::Direction,
     egrad: Factors<B>,
+    /// Factors of a tangent vector.
+    lifted: Factors<B>,
     along: Factors<B>,
     ehess: Factors<B>,
     scalar: Mats<B>,
@@ -54,6 +57,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             scratch: Scratch::new(b)?,
             direction: manifold.new_direction(b, 1)?,
             egrad: pair()?,
+            lifted: pair()?,
             along: pair()?,
             ehess: pair()?,
             scalar: Mats::zeros(b, Dims::scalars(1))?,
@@ -121,6 +125,13 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             manifold.egrad_to_rgrad(b, point.base(), egrad.as_ref(), out.as_mut(), scope);
         });
         Ok(())
+    }
+
+    /// The pulled-back Euclidean gradient at the point.
+    pub fn pulled_gradient(&mut self, point: &Point<B, M>) -> Result<&Factors<B>, SolveError> {
+        self.evaluations.gradients += 1;
+        self.problem.egrad(self.b, point.x.as_ref(), self.egrad.as_mut())?;
+        Ok(&self.egrad)
     }
 
     /// `<u, v>` at the point.
@@ -226,8 +237,21 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             cost,
             gradient_norm,
             evaluations: self.evaluations,
+            radius: None,
         };
         Solution { x, outcome }
+    }
+}
+
+impl<B: Linalg, M: TangentFactors<B>, P: Problem<B>> Calculus<'_, B, M, P> {
+    /// The positive step along `v` that the problem itself proposes, at the point of the last [`Calculus::gradient`].
+    pub fn line_minimum(&mut self, point: &Point<B, M>, v: &Tangent<B>) -> Result<Option<f64>, SolveError> {
+        let Self { b, manifold, problem, scratch, lifted, .. } = self;
+        scratch.scope(|scope| {
+            manifold.tangent_factors(b, point.base(), v.as_ref(), lifted.as_mut(), scope);
+        });
+        let proposed = problem.line_minimum(b, point.x.as_ref(), lifted.as_ref())?;
+        Ok(proposed.filter(|t| *t > 0.0 && t.is_finite()))
     }
 }
 
@@ -240,8 +264,11 @@ impl<B: Linalg, M: SecondOrderManifold<B>, P: SecondOrderProblem<B>> Calculus<'_
         out: &mut Tangent<B>,
     ) -> Result<(), SolveError> {
         self.evaluations.hessians += 1;
-        let Self { b, manifold, problem, scratch, egrad, along, ehess, .. } = self;
-        problem.ehess(b, point.x.as_ref(), v.as_ref(), along.as_mut(), ehess.as_mut())?;
+        let Self { b, manifold, problem, scratch, egrad, lifted, along, ehess, .. } = self;
+        scratch.scope(|scope| {
+            manifold.tangent_factors(b, point.base(), v.as_ref(), lifted.as_mut(), scope);
+        });
+        problem.ehess(b, point.x.as_ref(), lifted.as_ref(), along.as_mut(), ehess.as_mut())?;
         let f = Derivatives { egrad: egrad.as_ref(), egrad_along: along.as_ref(), ehess: ehess.as_ref() };
         scratch.scope(|scope| manifold.ehess_to_rhess(b, point.base(), v.as_ref(), f, out.as_mut(), scope));
         Ok(())

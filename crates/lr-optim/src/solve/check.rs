@@ -28,7 +28,7 @@ impl Slope {
         self.exponent >= self.expected
     }
 
-    fn fit(errors: Vec<(f64, f64)>, scale: f64, expected: f64) -> Self {
+    pub(super) fn fit(errors: Vec<(f64, f64)>, scale: f64, expected: f64) -> Self {
         let floor = 1e3 * f64::EPSILON * scale.abs().max(f64::MIN_POSITIVE);
         let above: Vec<(f64, f64)> = errors.iter().copied().filter(|(_, error)| *error > floor).collect();
         // The shortest steps that rounding leaves alone: there the slope has its limit.
@@ -41,7 +41,7 @@ impl Slope {
 }
 
 /// Step lengths, from long to short.
-fn steps() -> impl Iterator<Item = f64> {
+pub(super) fn steps() -> impl Iterator<Item = f64> {
     (4..26).map(|k| 2f64.powf(-0.75 * f64::from(k)))
 }
 
@@ -88,7 +88,7 @@ pub fn check_hessian<B: Linalg, M: SecondOrderManifold<B>, P: SecondOrderProblem
     measure(&mut calculus, retraction, &point, &v, [slope, curvature], 2.8)
 }
 
-fn prepare<B: Linalg, M: Manifold<B>, P: Problem<B>>(
+pub(super) fn prepare<B: Linalg, M: Manifold<B>, P: Problem<B>>(
     calculus: &mut Calculus<'_, B, M, P>,
     x: Factors<B>,
     mut v: Tangent<B>,

@@ -13,7 +13,7 @@
 
 use super::{Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus};
 use lr_linalg::Linalg;
-use lr_manifolds::{Factors, Manifold, Retraction, Transport};
+use lr_manifolds::{Factors, Retraction, TangentFactors, Transport};
 
 /// How the old direction is weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -63,7 +63,7 @@ impl ConjugateGradients {
     ) -> Result<Solution<B>, SolveError>
     where
         B: Linalg,
-        M: Manifold<B>,
+        M: TangentFactors<B>,
         P: Problem<B>,
         R: Retraction<B, M>,
         T: Transport<B, M>,
@@ -88,6 +88,9 @@ impl ConjugateGradients {
                     [cost, norm],
                     0,
                 ));
+            }
+            if let Some(proposed) = calculus.line_minimum(&point, &direction)? {
+                trial = proposed;
             }
             let search = (&direction, slope);
             let found = self.line_search.search(

@@ -16,12 +16,26 @@ pub trait Problem<B: Linalg> {
     /// # Errors
     /// [`SolveError`] when the device fails.
     fn egrad(&mut self, b: &B, x: FactorsRef<'_, B>, out: FactorsMut<'_, B>) -> Result<(), SolveError>;
+
+    /// The `t` that minimizes `f(X + t eta)`, `eta = K R^T + L W^T`, where it is known in closed form: the first trial
+    /// of a line search. Asked at the point of the last [`Problem::egrad`].
+    ///
+    /// # Errors
+    /// [`SolveError`] when the device fails.
+    fn line_minimum(
+        &mut self,
+        _b: &B,
+        _x: FactorsRef<'_, B>,
+        _eta: FactorsRef<'_, B>,
+    ) -> Result<Option<f64>, SolveError> {
+        Ok(None)
+    }
 }
 
 /// A problem with Hessian-vector products.
 pub trait SecondOrderProblem<B: Linalg>: Problem<B> {
-    /// Along the tangent `(K, Vp)`, ambient `eta = K R^T + L Vp^T`: `(E Vp, E^T K)` into `along` and `(D R, D^T L)`,
-    /// `D = D grad f(X)[eta]`, into `ehess`.
+    /// Along the tangent `eta = K R^T + L Vp^T` with factors `(K, Vp)`: `(E Vp, E^T K)` into `along` and `(D R, D^T L)`,
+    /// `D = D grad f(X)[eta]`, into `ehess`. Asked at the point of the last [`Problem::egrad`].
     ///
     /// # Errors
     /// [`SolveError`] when the device fails.

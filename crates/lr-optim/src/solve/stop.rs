@@ -3,6 +3,10 @@
 use super::Evaluations;
 use lr_linalg::Backend;
 use lr_manifolds::Factors;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What an observer sees after every iteration; iteration 0 is the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +36,28 @@ pub enum Termination {
     Exhausted,
 }
 
+/// A flag that another thread raises, a handler of Ctrl-C for one. Clones are the same flag.
+#[derive(Clone, Debug, Default)]
+pub struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    /// Raises the flag; returns whether it was raised before.
+    pub fn raise(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it is raised.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Flag {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// When a solver stops; criteria combine with [`Stop::or`] and [`Stop::and`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stop {
@@ -45,6 +71,8 @@ pub enum Stop {
     Iterations(usize),
     /// That many seconds of wall clock; makes a run depend on the machine.
     Seconds(f64),
+    /// Once somebody raises the flag.
+    Raised(Flag),
     /// One of the two.
     Or(Box<Stop>, Box<Stop>),
     /// Both; convergence if one of them is.
@@ -82,6 +110,7 @@ impl Stop {
             Self::Cost(bound) => converged(now.cost <= *bound),
             Self::Iterations(most) => exhausted(now.iteration >= *most),
             Self::Seconds(most) => exhausted(now.seconds >= *most),
+            Self::Raised(flag) => exhausted(flag.is_raised()),
             Self::Or(a, b) => better(a.check(now, first_gradient_norm), b.check(now, first_gradient_norm)),
             Self::And(a, b) => {
                 let (a, b) = (a.check(now, first_gradient_norm)?, b.check(now, first_gradient_norm)?);
@@ -116,6 +145,8 @@ pub struct Outcome {
     pub gradient_norm: f64,
     /// How often the problem was asked.
     pub evaluations: Evaluations,
+    /// Radius of the trust region at the end, where there is one.
+    pub radius: Option<f64>,
 }
 
 /// The point that a solver found.
@@ -125,6 +156,13 @@ pub struct Solution<B: Backend> {
     pub x: Factors<B>,
     /// How the solver ended.
     pub outcome: Outcome,
+}
+
+impl<B: Backend> Solution<B> {
+    pub(super) fn with_radius(mut self, radius: f64) -> Self {
+        self.outcome.radius = Some(radius);
+        self
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +181,11 @@ mod tests {
         assert_eq!(stop.check(&at(10, 1.0), 1.0), Some(Termination::Exhausted));
         assert_eq!(stop.check(&at(10, 1e-7), 1.0), Some(Termination::Converged));
         assert_eq!(stop.check(&at(2, 1e-6), 1.0), Some(Termination::Converged));
+        let flag = Flag::default();
+        let raised = Stop::Raised(flag.clone());
+        assert_eq!(raised.check(&at(2, 1.0), 1.0), None);
+        assert!(!flag.raise() && flag.raise());
+        assert_eq!(raised.check(&at(2, 1.0), 1.0), Some(Termination::Exhausted));
         let both = Stop::RelativeGradient(1e-3).and(Stop::iterations(5));
         assert_eq!(both.check(&at(2, 1e-3), 2.0), None);
         assert_eq!(both.check(&at(5, 2e-3), 2.0), Some(Termination::Converged));

@@ -1,13 +1,17 @@
 //! Trust regions with truncated conjugate gradients (Absil, Baker and Gallivan 2007).
 //!
-//! Each outer iteration minimizes the model `m(eta) = f + <g, eta> + <eta, Hess eta>/2` over `|eta| <= radius` by
-//! Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the residual has
-//! fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The radius follows the
-//! ratio of actual to predicted decrease, regularized against rounding near convergence (Conn, Gould and Toint
+//! Each outer iteration minimizes the model `m(eta) = f + <g, eta> + <eta, Hess eta>/2` over `|eta| <=
+//! radius` by
+//! Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the residual
+//! has
+//! fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The radius follows
+//! the
+//! ratio of actual to predicted decrease, regularized against rounding near convergence (Conn, Gould and
+//! Toint
 //! 2000, 17.4.2).
 
 use super::{
-    Iteration, SecondOrderProblem, Solution, SolveError, Stop, Termination,
+    Iteration, Preconditioner, SecondOrderProblem, Solution, SolveError, Stop, Termination, Unpreconditioned,
     calculus::{Calculus, Point},
 };
 use lr_linalg::Linalg;
@@ -20,6 +24,8 @@ pub struct TrustRegions {
     pub largest_radius: f64,
     /// First radius as a share of the largest.
     pub first_share: f64,
+    /// First radius; 0 takes the share.
+    pub first_radius: f64,
     /// Least ratio of actual to predicted decrease for a step to be taken, below 1/4.
     pub accept: f64,
     /// Order of convergence less 1 of the inner iteration.
@@ -32,7 +38,15 @@ pub struct TrustRegions {
 
 impl Default for TrustRegions {
     fn default() -> Self {
-        Self { largest_radius: 0.0, first_share: 0.125, accept: 0.1, theta: 1.0, kappa: 0.1, inner: 0 }
+        Self {
+            largest_radius: 0.0,
+            first_share: 0.125,
+            first_radius: 0.0,
+            accept: 0.1,
+            theta: 1.0,
+            kappa: 0.1,
+            inner: 0,
+        }
     }
 }
 
@@ -44,6 +58,8 @@ struct Inner<B: Linalg> {
     eta: Tangent<B>,
     hess_eta: Tangent<B>,
     residual: Tangent<B>,
+    /// The preconditioned residual.
+    preconditioned: Tangent<B>,
     delta: Tangent<B>,
     hess_delta: Tangent<B>,
 }
@@ -64,6 +80,7 @@ impl TrustRegions {
             ("kappa", self.kappa, f64::MIN_POSITIVE..1.0, "must lie in (0, 1)"),
             ("theta", self.theta, 0.0..f64::MAX, "must not be negative"),
             ("largest_radius", self.largest_radius, 0.0..f64::MAX, "must not be negative"),
+            ("first_radius", self.first_radius, 0.0..f64::MAX, "must not be negative"),
         ];
         match ranges.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
             Some((name, value, _, requirement)) => Err(SolveError::Setting { name, value, requirement }),
@@ -92,6 +109,32 @@ impl TrustRegions {
         P: SecondOrderProblem<B>,
         R: Retraction<B, M>,
     {
+        self.solve_with(b, manifold, retraction, problem, &mut Unpreconditioned, start, stop, observe)
+    }
+
+    /// The same with a preconditioner, whose inverse also measures the radius.
+    ///
+    /// # Errors
+    /// As [`TrustRegions::solve`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn solve_with<B, M, P, R, C>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        problem: &mut P,
+        preconditioner: &mut C,
+        start: Factors<B>,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: SecondOrderManifold<B>,
+        P: SecondOrderProblem<B>,
+        R: Retraction<B, M>,
+        C: Preconditioner<B, M>,
+    {
         self.validate()?;
         let mut calculus = Calculus::new(b, manifold, problem)?;
         let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
@@ -100,31 +143,40 @@ impl TrustRegions {
             eta: calculus.tangent()?,
             hess_eta: calculus.tangent()?,
             residual: calculus.tangent()?,
+            preconditioned: calculus.tangent()?,
             delta: calculus.tangent()?,
             hess_delta: calculus.tangent()?,
         };
         let largest =
             if self.largest_radius > 0.0 { self.largest_radius } else { (manifold.dim() as f64).sqrt() };
         let budget = if self.inner > 0 { self.inner } else { manifold.dim() };
-        let (mut radius, mut inner, mut step) = (self.first_share * largest, 0, 0.0);
+        let first = if self.first_radius > 0.0 { self.first_radius } else { self.first_share * largest };
+        let (mut radius, mut inner, mut step) = (first, 0, 0.0);
         let mut cost = calculus.cost(&point)?;
+        let first_cost = cost.abs();
         calculus.gradient(&point, &mut gradient)?;
         let mut norm = calculus.norm(&point, &gradient)?;
+        preconditioner.prepare(b, manifold, point.base())?;
         loop {
             if let Some(end) = calculus.record([cost, norm, step], inner, stop, observe)? {
-                return Ok(calculus.solution(
-                    point.x,
-                    (end, "the stopping criterion holds"),
-                    [cost, norm],
-                    inner,
-                ));
+                return Ok(calculus
+                    .solution(point.x, (end, "the stopping criterion holds"), [cost, norm], inner)
+                    .with_radius(radius));
             }
             if radius < f64::EPSILON * largest {
                 let reason = (Termination::Exhausted, "the trust region has shrunk to rounding");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], inner));
+                return Ok(calculus.solution(point.x, reason, [cost, norm], inner).with_radius(radius));
             }
-            let (ended, taken) =
-                self.inner(&mut calculus, &point, &gradient, norm, radius, budget, &mut work)?;
+            let (ended, taken) = self.inner(
+                &mut calculus,
+                preconditioner,
+                &point,
+                &gradient,
+                norm,
+                radius,
+                budget,
+                &mut work,
+            )?;
             inner += taken;
             calculus.iteration += 1;
             // m(eta) - f = <g, eta> + <eta, Hess eta>/2.
@@ -133,7 +185,9 @@ impl TrustRegions {
             let length = calculus.norm(&point, &work.eta)?;
             let sound = calculus.retract(retraction, &point, &work.eta, 1.0, &mut next)?.is_some();
             let reached = if sound { calculus.cost(&next)? } else { f64::INFINITY };
-            let slack = cost.abs().max(1.0) * f64::EPSILON * RHO_REGULARIZATION;
+            // Relative to the cost itself: one that falls towards zero, as a fit's, is known to ever more
+            // digits.
+            let slack = cost.abs().max(f64::EPSILON * first_cost) * f64::EPSILON * RHO_REGULARIZATION;
             let ratio = (cost - reached + slack) / (-model + slack);
             // False where a number is NaN: that shrinks the region, too.
             let trusted = ratio >= 0.25 && model <= 0.0;
@@ -148,16 +202,19 @@ impl TrustRegions {
                 std::mem::swap(&mut point, &mut next);
                 calculus.gradient(&point, &mut gradient)?;
                 norm = calculus.norm(&point, &gradient)?;
+                preconditioner.prepare(b, manifold, point.base())?;
             }
         }
     }
 
-    /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended and after
+    /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended
+    /// and after
     /// how many products.
     #[allow(clippy::too_many_arguments)]
-    fn inner<B, M, P>(
+    fn inner<B, M, P, C>(
         &self,
         calculus: &mut Calculus<'_, B, M, P>,
+        preconditioner: &mut C,
         point: &Point<B, M>,
         gradient: &Tangent<B>,
         norm: f64,
@@ -169,14 +226,20 @@ impl TrustRegions {
         B: Linalg,
         M: SecondOrderManifold<B>,
         P: SecondOrderProblem<B>,
+        C: Preconditioner<B, M>,
     {
-        let Inner { eta, hess_eta, residual, delta, hess_delta } = work;
+        let Inner { eta, hess_eta, residual, preconditioned, delta, hess_delta } = work;
+        let (b, manifold) = (calculus.b, calculus.manifold);
         calculus.combine(0.0, gradient, 0.0, eta);
         calculus.combine(0.0, gradient, 0.0, hess_eta);
         calculus.combine(1.0, gradient, 0.0, residual);
-        calculus.combine(-1.0, gradient, 0.0, delta);
-        // Inner products of eta and delta, carried along by their recurrences.
-        let (mut ee, mut ed, mut dd, mut rr) = (0.0, 0.0, norm * norm, norm * norm);
+        preconditioner.apply(b, manifold, point.base(), residual, preconditioned)?;
+        calculus.combine(-1.0, preconditioned, 0.0, delta);
+        // Inner products of eta and delta in the metric of the preconditioner's inverse, carried along by
+        // their
+        // recurrences; rr is <r, P r>.
+        let mut rr = calculus.inner(point, residual, preconditioned)?;
+        let (mut ee, mut ed, mut dd) = (0.0, 0.0, rr);
         let target = norm * norm.powf(self.theta).min(self.kappa);
         for taken in 1..=budget {
             calculus.hessian(point, delta, hess_delta)?;
@@ -194,16 +257,18 @@ impl TrustRegions {
             calculus.combine(alpha, delta, 1.0, eta);
             calculus.combine(alpha, hess_delta, 1.0, hess_eta);
             calculus.combine(alpha, hess_delta, 1.0, residual);
-            let new = calculus.inner(point, residual, residual)?;
-            if new.max(0.0).sqrt() <= target {
+            let square = calculus.inner(point, residual, residual)?;
+            if square.max(0.0).sqrt() <= target {
                 return Ok((InnerEnd::Residual, taken));
             }
+            preconditioner.apply(b, manifold, point.base(), residual, preconditioned)?;
+            let new = calculus.inner(point, residual, preconditioned)?;
             let beta = new / rr;
             ee = reach;
             ed = beta * (ed + alpha * dd);
             dd = new + beta * beta * dd;
             rr = new;
-            calculus.combine(-1.0, residual, beta, delta);
+            calculus.combine(-1.0, preconditioned, beta, delta);
         }
         Ok((InnerEnd::Budget, budget))
     }

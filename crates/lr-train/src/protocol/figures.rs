@@ -8,12 +8,14 @@ use super::{
 use crate::{
     config::{Normalize, OptimizerName},
     report::{
-        axis::{Axis, Scale},
         figures::Figure,
-        palette::Look,
-        plot::{Ground, Line, Markers, Panel, figure},
+        palette::{Look, OptimizerLook},
         series::{Point, Sequence, finite_prefix, mean_and_range, smooth},
     },
+};
+use lr_report::{
+    axis::{Axis, Scale},
+    plot::{Ground, Line, Markers, Panel, figure},
 };
 
 /// The vertical range leaves out this part of the worst values, so that the good ones can be told apart.

@@ -14,11 +14,11 @@ use crate::{
     report::{
         REPORT_FILE, ReportError,
         html::{definitions, document, escape, figure_element, grouped, power_of_two, warning_list},
-        plot::Ground,
         shell_word,
     },
     train::output::{create_folder, write_atomically},
 };
+use lr_report::plot::Ground;
 use std::{collections::BTreeSet, fmt::Write, path::Path};
 
 /// Name of the page with all parts, in the protocol's folder.

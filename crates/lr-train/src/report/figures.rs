@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::axis::{Axis, Scale};
-use super::palette::Look;
-use super::plot::{Ground, Line, Markers, Panel, figure};
+use super::palette::{Look, OptimizerLook};
 use super::series::{self, Measure, Sequence, finite_prefix, minus_adamw, over_seeds, smooth};
 use super::{Report, Shown};
 use crate::config::OptimizerName;
+use lr_report::axis::{Axis, Scale};
+pub use lr_report::page::Figure;
+use lr_report::plot::{Ground, Line, Markers, Panel, figure};
 
 /// The training loss is averaged over this part of the records to either side.
 const SMOOTHING: f64 = 0.02;
@@ -15,13 +16,6 @@ const SMOOTHING: f64 = 0.02;
 const SETTLED: f64 = 0.1;
 /// A difference of more nats than this is a failure, not a nuance, and does not set the vertical range.
 const LARGEST_DIFFERENCE: f64 = 2.0;
-
-/// A figure with its caption, ready for the page.
-#[derive(Debug, Clone)]
-pub struct Figure {
-    pub svg: String,
-    pub caption: String,
-}
 
 /// The training and validation losses, full range; `None` without any finite loss.
 pub fn losses(report: &Report) -> Result<Option<Figure>, String> {

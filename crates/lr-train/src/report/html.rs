@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::axis;
-use super::figures::{self, Figure};
+use super::figures;
 use super::{Report, Source, series, table};
 use crate::config::{ExperimentConfig, OptimizerName};
-
-const STYLE: &str = include_str!("style.css");
-
-/// Text made safe for HTML and SVG content and attributes.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
+use lr_report::axis;
+pub use lr_report::page::{
+    Figure, definitions, document, escape, figure_element, grouped, shell_word, warning_list,
+};
 
 /// The whole page.
 pub fn page(report: &Report) -> Result<String, String> {
@@ -42,37 +38,6 @@ pub fn page(report: &Report) -> Result<String, String> {
         body.push_str(&provenance(source)?);
     }
     Ok(document("Low-rank attention pairs: report", &body))
-}
-
-/// A whole page around its body.
-pub fn document(title: &str, body: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        escape(title)
-    )
-}
-
-/// A list of what a reader must know first; empty without any.
-pub fn warning_list(notes: &[String]) -> String {
-    if notes.is_empty() {
-        return String::new();
-    }
-    let items: String = notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
-    format!("<ul class=\"warning\">{items}</ul>\n")
-}
-
-/// A figure with its caption.
-pub fn figure_element(figure: &Figure) -> String {
-    format!("<figure>\n{}\n<figcaption>{}</figcaption>\n</figure>\n", figure.svg, escape(&figure.caption))
-}
-
-/// A list of names and values.
-pub fn definitions(rows: &[(&str, String)]) -> String {
-    let rows: String =
-        rows.iter().map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value))).collect();
-    format!("<dl>{rows}</dl>\n")
 }
 
 fn section(body: &mut String, title: &str, figure: Option<Figure>, absent: &str) {
@@ -246,40 +211,13 @@ fn provenance(source: &Source) -> Result<String, String> {
     ))
 }
 
-/// A word that a shell reads as one: quoted only where it must be.
-pub fn shell_word(word: &str) -> String {
-    let plain = |character: char| character.is_alphanumeric() || "/._-+:,".contains(character);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-/// Digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn small_formats() {
-        assert_eq!(grouped(1234567), "1\u{202f}234\u{202f}567");
-        assert_eq!(grouped(12), "12");
         assert_eq!(power_of_two(1.0 / 256.0), "2\u{207b}\u{2078}");
         assert_eq!(power_of_two(0.3), "0.3");
-        assert_eq!(shell_word("runs/mha"), "runs/mha");
-        assert_eq!(shell_word("it's"), "'it'\\''s'");
-        assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
     }
 }

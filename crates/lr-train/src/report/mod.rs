@@ -10,11 +10,9 @@
 //! # }
 //! ```
 
-pub(crate) mod axis;
 pub(crate) mod figures;
 pub(crate) mod html;
 pub(crate) mod palette;
-pub(crate) mod plot;
 pub(crate) mod series;
 pub(crate) mod spread;
 mod table;
@@ -30,7 +28,7 @@ pub(crate) use spread::Spread;
 use crate::config::OptimizerName;
 use crate::train::metrics::{METRICS_FILE, Record, RunId, read_metrics};
 use crate::train::output::{CorpusSummary, OutputError, RunSummary, Summary, write_atomically};
-use palette::Look;
+use palette::{Look, OptimizerLook};
 
 /// Name of the page in the output folder.
 pub const REPORT_FILE: &str = "report.html";

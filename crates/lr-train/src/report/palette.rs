@@ -6,34 +6,26 @@
 
 use plotters::style::RGBColor;
 
+use lr_report::look::DASHES;
+
 use crate::config::OptimizerName;
 
-/// Text and the AdamW curve.
-pub const INK: RGBColor = RGBColor(0x00, 0x00, 0x00);
-/// Frames and ticks.
-pub const AXIS: RGBColor = RGBColor(0x8c, 0x95, 0x9f);
-/// Grid lines.
-pub const GRID: RGBColor = RGBColor(0xe4, 0xe8, 0xec);
+pub use lr_report::look::{INK, Look, hex};
 
-/// What tells a curve from the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
-    /// Its name in the legend.
-    pub label: String,
-    pub colour: RGBColor,
-    /// Lengths in pixels of the page; empty for a solid line.
-    pub dashes: &'static [u32],
+/// The looks of optimizers.
+pub trait OptimizerLook: Sized {
+    /// The look of an optimizer.
+    fn of(optimizer: OptimizerName) -> Self;
+    /// The look of an optimizer in one of several experiments side by side: dashes tell the experiments apart.
+    fn beside(optimizer: OptimizerName, experiment: usize, folder: &str) -> Self;
 }
 
-impl Look {
-    /// The look of an optimizer.
-    pub fn of(optimizer: OptimizerName) -> Self {
+impl OptimizerLook for Look {
+    fn of(optimizer: OptimizerName) -> Self {
         Self { label: optimizer.to_string(), colour: colour(optimizer), dashes: dashes(optimizer) }
     }
 
-    /// The look of an optimizer in one of several experiments side by side: dashes tell the experiments apart.
-    pub fn beside(optimizer: OptimizerName, experiment: usize, folder: &str) -> Self {
-        const DASHES: [&[u32]; 5] = [&[], &[7, 3], &[2, 2], &[12, 3, 2, 3], &[12, 3]];
+    fn beside(optimizer: OptimizerName, experiment: usize, folder: &str) -> Self {
         Self {
             label: format!("{optimizer} ({folder})"),
             colour: colour(optimizer),
@@ -68,11 +60,6 @@ pub fn dashes(optimizer: OptimizerName) -> &'static [u32] {
         Name::GridFixedQuotient | Name::GridPartialQuotient => &[3, 3],
         Name::GridPartialCanonical => &[12, 2, 2, 2],
     }
-}
-
-/// A colour as it stands in SVG and CSS.
-pub fn hex(colour: RGBColor) -> String {
-    format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Shown;
 use crate::config::OptimizerName;
 use crate::train::metrics::{Record, RunId, Split};
+pub use lr_report::plot::Point;
 
 /// One run's values by step, in order of steps.
 pub type Sequence = Vec<(usize, f64)>;
@@ -18,16 +19,6 @@ pub enum Measure {
     CoherenceDefect,
     ConsistencyDefect,
     RankMargin,
-}
-
-/// A point of a curve: the mean over seeds and the range they span.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    /// Where it stands on the horizontal axis: a step, a learning rate.
-    pub x: f64,
-    pub mean: f64,
-    pub low: f64,
-    pub high: f64,
 }
 
 /// Collects a measure from every run that has it. Of two records of one step the later one counts.

@@ -5,11 +5,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::{
-    Area, BOTTOM, DrawError, FINENESS, FONT, LEFT, Line, Markers, PANEL_HEIGHT, PANEL_WIDTH, Panel, RIGHT,
-    TOP, dashed, solid, text, units,
+    Area, BOTTOM, DrawError, FINENESS, FONT, LEFT, Line, Markers, PANEL_HEIGHT, PANEL_WIDTH, Panel, Point,
+    RIGHT, TOP, dashed, solid, text, units,
 };
-use crate::report::palette::{self, Look};
-use crate::report::series::Point;
+use crate::look::{self as palette, Look};
 
 /// Points closer together than this part of the axis are thinned out.
 const RESOLUTION: f64 = 1.0 / 400.0;

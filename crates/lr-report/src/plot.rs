@@ -9,9 +9,8 @@ mod panel;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::axis::Axis;
-use super::palette::{self, Look, hex};
-use super::series::Point;
+use crate::axis::Axis;
+use crate::look::{self as palette, Look, hex};
 use panel::draw_panel;
 
 /// Canvas units a pixel of the page.
@@ -28,6 +27,26 @@ const FONT: f64 = 16.0;
 /// Panels side by side.
 const COLUMNS: usize = 2;
 
+/// A point of a curve: a mean and the range around it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Where it stands on the horizontal axis: a step, a learning rate.
+    pub x: f64,
+    /// Where the curve passes.
+    pub mean: f64,
+    /// Lower end of the range.
+    pub low: f64,
+    /// Upper end of the range.
+    pub high: f64,
+}
+
+impl Point {
+    /// A point without a range.
+    pub fn exact(x: f64, y: f64) -> Self {
+        Self { x, mean: y, low: y, high: y }
+    }
+}
+
 /// How a curve shows its points and the range that they span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Markers {
@@ -42,8 +61,11 @@ pub enum Markers {
 /// One curve.
 #[derive(Debug, Clone)]
 pub struct Line {
+    /// Colour, dashes, name.
     pub look: Look,
+    /// From left to right.
     pub points: Vec<Point>,
+    /// How they are marked.
     pub markers: Markers,
     /// The run met a loss that is not finite: the curve's end is marked by a cross.
     pub diverged: bool,
@@ -61,11 +83,15 @@ impl Line {
 /// One pair of axes with its curves.
 #[derive(Debug, Clone)]
 pub struct Panel {
+    /// Above the axes.
     pub title: String,
+    /// Horizontal axis.
     pub x: Axis,
+    /// Vertical axis.
     pub y: Axis,
     /// A horizontal line for what the others are compared with.
     pub baseline: Option<(f64, Look)>,
+    /// The curves.
     pub lines: Vec<Line>,
 }
 
@@ -200,18 +226,18 @@ fn finish(svg: &str, looks: &[Look], description: &str, size: (u32, u32)) -> Str
          viewBox=\"0 0 {} {}\"><title>{}</title>{body}",
         width * FINENESS,
         height * FINENESS,
-        super::html::escape(description),
+        crate::page::escape(description),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OptimizerName;
+    use crate::axis::Scale;
 
     #[test]
     fn a_long_legend_wraps() {
-        let looks: Vec<Look> = OptimizerName::ALL.iter().map(|&name| Look::of(name)).collect();
+        let looks: Vec<Look> = (0..13).map(|place| Look::nth("an optimizer", place)).collect();
         let rows = legend_rows(&looks, 520);
         assert!(rows.len() > 1);
         assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), looks.len());
@@ -220,24 +246,23 @@ mod tests {
     #[test]
     fn every_curve_gets_its_own_colour_and_dashes_once() {
         let point = |x: f64| Point { x, mean: x, low: x - 0.5, high: x + 0.5 };
-        let line = |name, markers| Line::new(Look::of(name), vec![point(1.0), point(2.0)], markers);
-        let panel = |name| Panel {
+        let look = |dashes| Look { dashes, ..Look::nth(format!("{dashes:?}"), 0) };
+        let panel = |dashes| Panel {
             title: String::new(),
-            x: Axis::new("", super::super::axis::Scale::Linear, 0.0, 3.0),
-            y: Axis::new("", super::super::axis::Scale::Linear, 0.0, 3.0),
+            x: Axis::new("", Scale::Linear, 0.0, 3.0),
+            y: Axis::new("", Scale::Linear, 0.0, 3.0),
             baseline: None,
-            lines: vec![line(name, Markers::Bars)],
+            lines: vec![Line::new(look(dashes), vec![point(1.0), point(2.0)], Markers::Bars)],
         };
-        // One geometry in both forms: one colour, two dash patterns.
-        let panels = [panel(OptimizerName::FixedQuotient), panel(OptimizerName::GridFixedQuotient)];
-        let svg = figure(&panels, "", Ground::Page).unwrap();
+        // One colour, two dash patterns.
+        const PATTERNS: [&[u32]; 2] = [&[7, 3], &[3, 3]];
+        let svg = figure(&PATTERNS.map(panel), "", Ground::Page).unwrap();
         assert!(!svg.contains("#FED"), "a stand-in is left");
         for element in svg.split('<') {
             assert!(element.matches("stroke-dasharray").count() < 2, "{element}");
         }
-        for name in [OptimizerName::FixedQuotient, OptimizerName::GridFixedQuotient] {
-            let dashes: Vec<String> =
-                palette::dashes(name).iter().map(|length| (length * FINENESS).to_string()).collect();
+        for pattern in PATTERNS {
+            let dashes: Vec<String> = pattern.iter().map(|length| (length * FINENESS).to_string()).collect();
             let attribute = format!("stroke-dasharray=\"{}\"", dashes.join(" "));
             assert_eq!(svg.matches(&attribute).count(), 2, "a curve and its legend: {attribute}");
         }

@@ -3,6 +3,7 @@
 /// How values are spread along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
+    /// Evenly.
     Linear,
     /// Base ten; values at or below zero have no place.
     Log,
@@ -13,9 +14,13 @@ pub enum Scale {
 /// An axis with its range in data units.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
+    /// Name and unit.
     pub label: String,
+    /// Scale.
     pub scale: Scale,
+    /// Lower end.
     pub low: f64,
+    /// Upper end.
     pub high: f64,
     /// Names at 0, 1, 2 and so on, for an axis of choices; empty for an axis of numbers.
     names: Vec<String>,

@@ -1,0 +1,216 @@
+//! Projected gradient descent on matrices of bounded rank in a level set (P2GD, Schneider and Uschmajew
+//! 2015): the
+//! gradient is projected onto the tangent cone, the step back onto the set. A baseline, of first order.
+//!
+//! At `X = U Sigma V^T`, `H = U Sigma`, the direction is `K V^T + U J` with `K = -P_T(E V)` and
+//! `J = -U^T E (I - V V^T)`, and
+//!
+//! ```text
+//! X + t (K V^T + U J) = [H + t K, U] [V, t J^T]^T
+//! ```
+//!
+//! is projected onto rank r by the QR factors of both sides and the SVD of their `2r x 2r` core, then onto
+//! the level
+//! set, which does not raise the rank. Where the rank of `X` is below r, its singular vectors of value zero
+//! are any: the
+//! directions that they span belong to the cone, the best ones of the normal space are not searched for.
+
+use super::{
+    Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination,
+    calculus::{Calculus, Point},
+};
+use lr_linalg::{
+    Coef, Dims,
+    Epilogue::{Overwrite, Scale},
+    Linalg, Mats, Scalar, Scratch,
+};
+use lr_manifolds::{Factors, HealthMut, LevelSet, SpaceDecoupling};
+
+/// The solver.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProjectedGradient {
+    /// Backtracking; the slope is minus the square of the cone's stationarity measure.
+    pub line_search: LineSearch,
+}
+
+/// The point `U Sigma V^T` and the projection of `-E` onto its cone.
+struct Cone<B: Linalg> {
+    u: Mats<B>,
+    /// `U Sigma`.
+    h: Mats<B>,
+    v: Mats<B>,
+    k: Mats<B>,
+    /// `J^T`.
+    jt: Mats<B>,
+    sigma: Mats<B>,
+    status: Mats<B>,
+    scratch: Scratch<B>,
+    square: Mats<B>,
+}
+
+impl<B: Linalg> Cone<B> {
+    fn new(b: &B, m: usize, n: usize, r: usize) -> Result<Self, SolveError> {
+        let zeros = |rows, cols| Mats::zeros(b, Dims::new(1, rows, cols));
+        Ok(Self {
+            u: zeros(m, r)?,
+            h: zeros(m, r)?,
+            v: zeros(n, r)?,
+            k: zeros(m, r)?,
+            jt: zeros(n, r)?,
+            sigma: zeros(1, r)?,
+            status: zeros(1, 1)?,
+            scratch: Scratch::new(b)?,
+            square: zeros(1, 1)?,
+        })
+    }
+
+    /// Factors the point and projects the gradient; the square of the stationarity measure.
+    fn aim<S: LevelSet<B>>(
+        &mut self,
+        b: &B,
+        set: &S,
+        x: &Factors<B>,
+        egrad: &Factors<B>,
+    ) -> Result<f64, SolveError> {
+        let Self { u, h, v, k, jt, sigma, status, scratch, square } = self;
+        let r = u.dims().cols;
+        b.fill(0.0, status.as_mut());
+        scratch.scope(|scope| {
+            // H = U Sigma Q^T; the point becomes (U Sigma, V Q), the gradient (E V Q, E^T U Sigma).
+            let (mut q, mut triangle) = (scope.take(Dims::square(1, r)), scope.take(Dims::square(1, r)));
+            let (mut tall, mut rotation) = (scope.take(u.dims()), scope.take(Dims::square(1, r)));
+            b.copy(x.left.as_ref().n(), tall.as_mut());
+            b.qr(tall.as_mut(), triangle.as_mut(), status.as_mut());
+            b.copy(triangle.as_ref().n(), rotation.as_mut());
+            b.svd(rotation.as_mut(), sigma.as_mut(), q.as_mut(), status.as_mut());
+            b.gemm(1.0, tall.as_ref().n(), rotation.as_ref().n(), Overwrite, u.as_mut());
+            b.copy(u.as_ref().n(), h.as_mut());
+            b.scale_columns(sigma.as_ref(), h.as_mut());
+            b.gemm(1.0, x.right.as_ref().n(), q.as_ref().n(), Overwrite, v.as_mut());
+            b.gemm(-1.0, egrad.left.as_ref().n(), q.as_ref().n(), Overwrite, k.as_mut());
+            set.project_tangent(b, h.as_ref(), k.as_mut(), scope);
+            // E^T U = (E^T H) Q Sigma^{-1}, with the pseudo-inverse.
+            b.copy(sigma.as_ref().n(), triangle.as_mut().rows(0..1));
+            let mut inverse = triangle.rows(0..1);
+            b.map(lr_linalg::Map::Ratio { numerator: 1.0, floor: B::Elem::EPSILON }, inverse.as_mut());
+            b.gemm(-1.0, egrad.right.as_ref().n(), q.as_ref().n(), Overwrite, jt.as_mut());
+            b.scale_columns(inverse.as_ref(), jt.as_mut());
+            b.gemm(1.0, v.as_ref().t(), jt.as_ref().n(), Overwrite, q.as_mut());
+            b.gemm(-1.0, v.as_ref().n(), q.as_ref().n(), Scale(1.0), jt.as_mut());
+            b.dot(1.0, k.as_ref(), k.as_ref(), 0.0, square.as_mut());
+            b.dot(1.0, jt.as_ref(), jt.as_ref(), 1.0, square.as_mut());
+        });
+        Ok(square.to_vec(b)?[0].to_f64())
+    }
+
+    /// The projection of `X + t (K V^T + U J)` onto the set, or [`None`] where there is none.
+    fn step<S: LevelSet<B>>(
+        &mut self,
+        b: &B,
+        set: &S,
+        t: f64,
+        to: &mut Factors<B>,
+    ) -> Result<Option<()>, SolveError> {
+        let Self { u, h, v, k, jt, status, scratch, .. } = self;
+        let (m, n, r) = (u.dims().rows, v.dims().rows, u.dims().cols);
+        b.fill(0.0, status.as_mut());
+        let (first, second) = (0..r, r..2 * r);
+        scratch.scope(|scope| {
+            let small = Dims::square(1, 2 * r);
+            let (mut left, mut right) =
+                (scope.take(Dims::new(1, m, 2 * r)), scope.take(Dims::new(1, n, 2 * r)));
+            b.copy(h.as_ref().n(), left.as_mut().block(0..m, first.clone()));
+            b.axpby(Coef::Host(t), k.as_ref(), 1.0, left.as_mut().block(0..m, first.clone()));
+            b.copy(u.as_ref().n(), left.as_mut().block(0..m, second.clone()));
+            b.copy(v.as_ref().n(), right.as_mut().block(0..n, first.clone()));
+            b.axpby(Coef::Host(t), jt.as_ref(), 0.0, right.as_mut().block(0..n, second));
+            let (mut rl, mut rr) = (scope.take(small), scope.take(small));
+            b.qr(left.as_mut(), rl.as_mut(), status.as_mut());
+            b.qr(right.as_mut(), rr.as_mut(), status.as_mut());
+            let (mut core, mut q) = (scope.take(small), scope.take(small));
+            let mut values = scope.take(Dims::new(1, 1, 2 * r));
+            b.gemm(1.0, rl.as_ref().n(), rr.as_ref().t(), Overwrite, core.as_mut());
+            b.svd(core.as_mut(), values.as_mut(), q.as_mut(), status.as_mut());
+            b.scale_columns(values.as_ref(), core.as_mut());
+            let leading = |x: lr_linalg::MatsMut<'_, B>, by: lr_linalg::MatsRef<'_, B>, out: &mut Mats<B>| {
+                b.gemm(1.0, x.as_ref().n(), by.block(0..2 * r, 0..r).n(), Overwrite, out.as_mut());
+            };
+            leading(left, core.as_ref(), &mut to.left);
+            leading(right, q.as_ref(), &mut to.right);
+            let (mut repairs, mut exact_steps) = (scope.status(1), scope.status(1));
+            let health = HealthMut {
+                breakdown: status.as_mut(),
+                repairs: repairs.as_mut(),
+                exact_steps: exact_steps.as_mut(),
+            };
+            set.project_point(b, to.left.as_mut(), health, scope);
+        });
+        Ok((status.to_vec(b)?[0].to_f64() == 0.0).then_some(()))
+    }
+}
+
+impl ProjectedGradient {
+    /// Descends from `start`, a point of the manifold.
+    ///
+    /// # Errors
+    /// [`SolveError`]: a start of another shape or rank above the number of rows, numbers that are not
+    /// finite, a
+    /// failing device.
+    #[allow(clippy::too_many_arguments)]
+    pub fn solve<B, S, P>(
+        &self,
+        b: &B,
+        manifold: &SpaceDecoupling<S>,
+        problem: &mut P,
+        start: Factors<B>,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        S: LevelSet<B>,
+        P: Problem<B>,
+    {
+        self.line_search.validate()?;
+        let [m, n, r] = [start.left.dims().rows, start.right.dims().rows, start.left.dims().cols];
+        if 2 * r > m.min(n) {
+            let requirement = "must be at most half of both sides for projected gradients";
+            return Err(SolveError::Setting { name: "rank", value: r as f64, requirement });
+        }
+        let set = manifold.level_set();
+        let mut calculus = Calculus::new(b, manifold, problem)?;
+        let (mut point, mut next): (Point<B, SpaceDecoupling<S>>, _) =
+            (calculus.start(start)?, calculus.room()?);
+        let (mut cone, mut step, mut trial) = (Cone::new(b, m, n, r)?, 0.0, None);
+        let mut cost = calculus.cost(&point)?;
+        loop {
+            let square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
+            let norm = square.max(0.0).sqrt();
+            if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
+                let reason = (end, "the stopping criterion holds");
+                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+            }
+            let mut t = trial.unwrap_or(1.0 / norm.max(f64::MIN_POSITIVE));
+            let mut accepted = None;
+            for _ in 0..=self.line_search.most {
+                if cone.step(b, set, t, &mut next.x)?.is_some() {
+                    let reached = calculus.cost(&next)?;
+                    let slack = 4.0 * f64::EPSILON * cost.abs();
+                    if reached <= cost - self.line_search.sufficient * t * square + slack {
+                        accepted = Some(reached);
+                        break;
+                    }
+                }
+                t *= self.line_search.shrink;
+            }
+            let Some(reached) = accepted else {
+                let reason = (Termination::Exhausted, "no projected step gets lower");
+                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+            };
+            calculus.iteration += 1;
+            // A little longer than what held: backtracking makes it shorter again where it must.
+            (cost, step, trial) = (reached, t * norm, Some(t / self.line_search.shrink));
+            std::mem::swap(&mut point, &mut next);
+        }
+    }
+}
