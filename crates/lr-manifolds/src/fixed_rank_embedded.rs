@@ -193,7 +193,7 @@ impl<B: Linalg> Manifold<B> for FixedRankEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        ray.direction.norm(b, ray.at.frame.bases(), ray.tangent, kind, out, health, scope);
+        ray.direction.norm(b, ray.tangent, kind, out, health, scope);
     }
 
     fn carries_orthonormal_factors(&self) -> bool {

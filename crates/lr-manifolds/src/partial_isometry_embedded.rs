@@ -183,7 +183,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        ray.direction.norm(b, bases(ray.at.x), ray.tangent, kind, out, health, scope);
+        ray.direction.norm(b, ray.tangent, kind, out, health, scope);
     }
 
     fn carries_orthonormal_factors(&self) -> bool {

@@ -1,8 +1,12 @@
 //! [`Xky`]: a tangent matrix in XKY-coordinates, measured.
 
-use super::{Bases, Factored, Middle, average, overlaps};
+use super::{Bases, Middle, average, overlaps};
 use crate::{FactorsRef, Grid, HealthMut, NormKind, State};
-use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, MatsMut, MatsRef, Scope};
+use lr_linalg::{
+    Coef, DeviceError, Dims,
+    Epilogue::{Overwrite, Scale},
+    Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar, Scope,
+};
 
 /// What is known of a tangent matrix beside its coordinates `(C, D)`: the middles `K_C`, `K_D` and `K`,
 /// and `|X|^2`, `|Y|^2`.
@@ -82,11 +86,9 @@ impl<B: Linalg> Xky<B> {
     }
 
     /// Metric norm `sqrt(|K|^2 + |X|^2 + |Y|^2)`, or the spectral norm.
-    #[allow(clippy::too_many_arguments)]
     pub(crate) fn norm(
         &self,
         b: &B,
-        at: Bases<'_, B>,
         v: FactorsRef<'_, B>,
         kind: NormKind,
         mut out: MatsMut<'_, B>,
@@ -102,11 +104,44 @@ impl<B: Linalg> Xky<B> {
                 b.map(Map::Sqrt, out);
             }
             NormKind::Spectral => scope.nest(|scope| {
-                let mut breakdown = health.breakdown;
-                let factored = Factored::of(b, at, self, v, breakdown.as_mut(), scope);
-                let middle = factored.take_middle(b, scope);
-                scope.nest(|scope| b.spectral_norm(middle.as_ref(), out, breakdown, scope));
+                let middle = self.take_square_middle(b, v, scope);
+                scope.nest(|scope| b.spectral_norm(middle.as_ref(), out, health.breakdown, scope));
             }),
         }
+    }
+    /// `[[K, L_Y], [L_X^T, 0]]` with the Cholesky factors of `X^T X` and `Y^T Y`: the singular values of the
+    /// tangent matrix without any QR.
+    fn take_square_middle<'s>(&self, b: &B, v: FactorsRef<'_, B>, scope: &'s Scope<'_, B>) -> MatsMut<'s, B> {
+        let Dims { batch, rows: r, .. } = self.k.dims();
+        let [kc, kd] = self.claims();
+        let mut middle = scope.take(Dims::square(batch, 2 * r));
+        b.fill(0.0, middle.as_mut());
+        b.copy(self.k.as_ref().n(), middle.as_mut().block(0..r, 0..r));
+        scope.nest(|scope| {
+            // A rounding of |Xi|^2 on the diagonals, below which nothing can be told.
+            let (mut least, mut shift) = (scope.take(Dims::scalars(batch)), scope.take(self.k.dims()));
+            let weight = B::Elem::EPSILON / r as f64;
+            b.dot(weight, self.k.as_ref(), self.k.as_ref(), 0.0, least.as_mut());
+            for square in &self.squares {
+                b.axpby(Coef::Host(weight), square.as_ref(), 1.0, least.as_mut());
+            }
+            // More than nothing, so that a vanishing tangent vector has Cholesky factors, too.
+            b.map(Map::Floor(B::Elem::MIN_POSITIVE / B::Elem::EPSILON), least.as_mut());
+            b.fill(0.0, shift.as_mut());
+            b.add_diagonal(1.0, shift.as_mut());
+            let (mut l, mut attempts) = (scope.take(self.k.dims()), scope.status(batch));
+            let sides = [(v.left, kc.t(), kc.n()), (v.right, kd.n(), kd.t())];
+            for (side, (coordinates, first, second)) in sides.into_iter().enumerate() {
+                b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, l.as_mut());
+                b.gemm(-1.0, first, second, Scale(1.0), l.as_mut());
+                b.axpby(Coef::Device(least.as_ref()), shift.as_ref(), 1.0, l.as_mut());
+                let guard = PivotGuard::Shift { relative: B::Elem::EPSILON };
+                b.cholesky(guard, l.as_mut(), attempts.as_mut());
+                let (rows, cols) = if side == 0 { (r..2 * r, 0..r) } else { (0..r, r..2 * r) };
+                let factor = if side == 0 { l.as_ref().t() } else { l.as_ref().n() };
+                b.copy(factor, middle.as_mut().block(rows, cols));
+            }
+        });
+        middle
     }
 }
