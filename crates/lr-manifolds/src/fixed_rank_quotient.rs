@@ -18,7 +18,7 @@ use crate::{
 };
 use lr_linalg::{
     Coef, DeviceError,
-    Epilogue::{Overwrite, Scale},
+    Epilogue::{Add, Overwrite, Scale},
     Linalg, Map, Mats, MatsMut, PivotGuard, Scalar, Scope, Side, Triangle,
 };
 
@@ -165,16 +165,11 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
     }
 
     fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
-        let (x, [ia, ib]) = (at.x, &at.frame.inverses);
         scope.nest(|scope| {
-            let small = self.grid.small_dims(x.problems());
-            let (mut lambda, mut product) = (scope.take(small), scope.take(small));
-            b.gemm(1.0, x.left.t(), v.left.as_ref().n(), Overwrite, product.as_mut());
-            b.gemm(0.5, ia.as_ref().n(), product.as_ref().n(), Overwrite, lambda.as_mut());
-            b.gemm(1.0, v.right.as_ref().t(), x.right.n(), Overwrite, product.as_mut());
-            b.gemm(-0.5, product.as_ref().n(), ib.as_ref().n(), Scale(1.0), lambda.as_mut());
-            b.gemm(-1.0, x.left.n(), lambda.as_ref().n(), Scale(1.0), v.left);
-            b.gemm(1.0, x.right.n(), lambda.as_ref().t(), Scale(1.0), v.right);
+            let mut lambda = scope.take(self.grid.small_dims(at.x.problems()));
+            vertical(b, at, v.as_ref(), lambda.as_mut(), scope);
+            b.gemm(-1.0, at.x.left.n(), lambda.as_ref().n(), Scale(1.0), v.left);
+            b.gemm(1.0, at.x.right.n(), lambda.as_ref().t(), Scale(1.0), v.right);
         });
     }
 
@@ -272,6 +267,24 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
     }
 }
 
+/// `Lambda = ((A^T A)^{-1} A^T M_A - M_B^T B (B^T B)^{-1})/2`.
+fn vertical<B: Linalg>(
+    b: &B,
+    at: Base<'_, B, FixedRankQuotient>,
+    v: FactorsRef<'_, B>,
+    mut lambda: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    let (x, [ia, ib]) = (at.x, &at.frame.inverses);
+    scope.nest(|scope| {
+        let mut product = scope.take(lambda.dims());
+        b.gemm(1.0, x.left.t(), v.left.n(), Overwrite, product.as_mut());
+        b.gemm(0.5, ia.as_ref().n(), product.as_ref().n(), Overwrite, lambda.as_mut());
+        b.gemm(1.0, v.right.t(), x.right.n(), Overwrite, product.as_mut());
+        b.gemm(-0.5, product.as_ref().n(), ib.as_ref().n(), Scale(1.0), lambda);
+    });
+}
+
 /// `M_A B^T + A M_B^T`, the ambient tangent of a lift.
 pub(crate) fn lift_to_ambient<B: Linalg>(
     b: &B,
@@ -332,5 +345,23 @@ impl<B: Linalg> Transport<B, FixedRankQuotient> for HorizontalProjection {
         scope: &Scope<'_, B>,
     ) {
         manifold.project(b, to, v, scope);
+    }
+
+    fn carry(
+        &self,
+        b: &B,
+        manifold: &FixedRankQuotient,
+        ray: Ray<'_, B, FixedRankQuotient>,
+        to: Base<'_, B, FixedRankQuotient>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let v = ray.tangent;
+        scope.nest(|scope| {
+            let mut lambda = scope.take(manifold.grid.small_dims(v.problems()));
+            vertical(b, to, v, lambda.as_mut(), scope);
+            b.gemm(-1.0, to.x.left.n(), lambda.as_ref().n(), Add(1.0, v.left), out.left);
+            b.gemm(1.0, to.x.right.n(), lambda.as_ref().t(), Add(1.0, v.right), out.right);
+        });
     }
 }
