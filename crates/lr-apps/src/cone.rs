@@ -1,8 +1,7 @@
 //! The stationarity measure of the original problem for gradients that are never formed.
 //!
-//! At `X = U Sigma V^T` of rank s (singular values below a share of the largest count as zero) the
-//! projection of `-E`
-//! onto the tangent cone has
+//! At `X = U Sigma V^T` of rank s (singular values below a share of the largest count as zero) the projection
+//! of `-E` onto the tangent cone has
 //!
 //! ```text
 //! measure^2 = |P_T(E V)|^2 + |U^T E (I - V V^T)|^2 + sum over i <= r - s of sigma_i^2((I - U U^T) E (I - V
@@ -10,8 +9,7 @@
 //! ```
 //!
 //! the last by subspace iteration on products with `E`. [`lr_manifolds::space_decoupling::tangent_cone`] is
-//! the same
-//! for dense gradients.
+//! the same for dense gradients.
 
 use crate::dense::{Dense, Host, Product};
 use lr_linalg::{DeviceError, Dims, Factor, Mats, Scratch};

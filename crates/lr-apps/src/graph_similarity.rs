@@ -1,11 +1,10 @@
 //! Graph similarity (Blondel et al. 2004): `f(X) = -|L(X)|^2`, `L(X) = A X B^T + A^T X B`, over rank at most
-//! r on the unit
-//! sphere, for the adjacency matrices of two graphs.
+//! r on the unit sphere, for the adjacency matrices of two graphs.
 //!
 //! `X = H V^T` is never formed: `L(P Q^T) = [A P, A^T P] [B Q, B^T Q]^T` doubles the rank, the gradient `-2
-//! L(L(X))` has
-//! rank `4 r` and its derivative `8 r`. For a cycle `A` the optimum is known: `-lambda_max(B + B^T)^2`, at
-//! `X = 1 v^T / sqrt(m)`; for an even cycle not only there, so that the cost is compared and not `X`.
+//! L(L(X))` has rank `4 r` and its derivative `8 r`. For a cycle `A` the optimum is known: `-lambda_max(B +
+//! B^T)^2`, at `X = 1 v^T / sqrt(m)`; for an even cycle not only there, so that the cost is compared and not
+//! `X`.
 
 use crate::{
     cone,

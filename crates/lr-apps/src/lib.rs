@@ -8,8 +8,8 @@
 //! | [`markov`] | a transition matrix of low nonnegative rank, `P = X o X` | oblique |
 //!
 //! An experiment is a `Config` with `run(&config, &mut session)`: it makes or reads its data, runs its
-//! solvers through a
-//! [`session::Session`], and leaves `summary.json`, `metrics.jsonl` and `report.html` in the output folder.
+//! solvers through a [`session::Session`], and leaves `summary.json`, `metrics.jsonl` and `report.html` in
+//! the output folder.
 
 #![deny(missing_docs)]
 

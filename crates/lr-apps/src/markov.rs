@@ -1,6 +1,5 @@
 //! Markov chains of low nonnegative rank: `f(X) = |X o X - P^|^2 / 2` over rank at most r and unit rows, so
-//! that `X o X` is a
-//! transition matrix of rank at most `r (r + 1) / 2` whatever X is.
+//! that `X o X` is a transition matrix of rank at most `r (r + 1) / 2` whatever X is.
 //!
 //! `P^` is estimated from transitions: those of a generator with hidden clusters, or a file
 //! ([`transitions`]). Beside it the truncated SVD of `P^`, which is nearer to `P^` and no transition matrix.
@@ -152,8 +151,7 @@ impl AmbientProblem<Host> for MarkovFit {
 }
 
 /// The leading singular vectors of the root of P, rows scaled to norm 1 after a small perturbation: a
-/// truncated SVD can
-/// have zero rows, which have no direction.
+/// truncated SVD can have zero rows, which have no direction.
 ///
 /// # Errors
 /// [`AppError`] when the rank exceeds the matrix.

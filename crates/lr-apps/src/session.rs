@@ -1,8 +1,8 @@
 //! [`Session`]: the runs of one experiment on their way to its folder.
 //!
 //! Every iteration of every solver is a line of `metrics.jsonl`, appended while it runs; `summary.json` is
-//! written after
-//! every run, so that an interrupted experiment leaves what it has; the page is made at the end.
+//! written after every run, so that an interrupted experiment leaves what it has; the page is made at the
+//! end.
 
 use crate::error::AppError;
 use lr_optim::solve::{Flag, Iteration, Outcome, SolveError};
@@ -215,8 +215,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs a solver: `work` gets the observer to pass on, and what it returns comes back with its wall
-    /// clock. A run
-    /// that somebody interrupted before it began is [`None`].
+    /// clock. A run that somebody interrupted before it began is [`None`].
     ///
     /// # Errors
     /// The solver's, or a full disk.

@@ -1,13 +1,10 @@
 //! Spherical data fitting: a matrix of rank `r* = 6` with rows of norm 1 from few of its entries, and
-//! completion
-//! without a constraint beside it.
+//! completion without a constraint beside it.
 //!
 //! `f(X) = |P_Omega(X - A)|^2 / 2` over rank at most r and unit rows. Two starts, which are not the same
-//! task: `random`
-//! knows nothing of `A`; `true columns` is made of columns of `A`, as in the slides' own code, and leaks the
-//! answer.
-//! Train and test errors belong together: with r > r* the samples can be fitted without the matrix being
-//! found.
+//! task: `random` knows nothing of `A`; `true columns` is made of columns of `A`, as in the slides' own code,
+//! and leaks the answer. Train and test errors belong together: with r > r* the samples can be fitted without
+//! the matrix being found.
 
 use crate::{
     cone,

@@ -1,10 +1,8 @@
 //! Synchronization of rotations: `f(X) = <C, X X^T>` over stacked `3 x r` blocks with orthonormal rows, from
-//! relative
-//! rotations `R_ij ~ R_j R_i^T`, block `C_ji = -R_ij`.
+//! relative rotations `R_ij ~ R_j R_i^T`, block `C_ji = -R_ij`.
 //!
 //! At r = 3 the feasible set is disconnected; from r = 4 on the optimum of the semidefinite relaxation is
-//! reached, which
-//! [`certificate`] proves for the point at hand. [`rounding`] makes rotations of it.
+//! reached, which [`certificate`] proves for the point at hand. [`rounding`] makes rotations of it.
 
 pub mod certificate;
 pub mod g2o;

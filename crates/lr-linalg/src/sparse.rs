@@ -1,10 +1,8 @@
 //! Sparse matrices on a fixed pattern, for problems that see few entries of a large `m x n` matrix.
 //!
 //! A [`SparseMask`] holds the pattern twice, by row and by column, so that products with the matrix and with
-//! its
-//! transpose are both row-wise gathers: no scattered writes, every output row is summed by one thread in a
-//! fixed
-//! order, and results are the same bits whatever the number of threads. [`SparseMatrix`] adds values.
+//! its transpose are both row-wise gathers: no scattered writes, every output row is summed by one thread in
+//! a fixed order, and results are the same bits whatever the number of threads. [`SparseMatrix`] adds values.
 //!
 //! | operation | equation | function |
 //! |---|---|---|
@@ -14,8 +12,8 @@
 //! | curvature products | `d_e = <[k_i h_i], [v_j w_j]>`, `(D V, E W)`, `(E^T K, D^T H)` | [`SparseMask::curvature`] |
 //!
 //! The last two recompute the sampled product in either orientation instead of permuting it: a gather of the
-//! factors
-//! costs less than one of the values. Factors are copied into [`Table`]s, rows padded to whole vectors.
+//! factors costs less than one of the values. Factors are copied into [`Table`]s, rows padded to whole
+//! vectors.
 
 mod build;
 mod kernels;
@@ -146,9 +144,8 @@ impl SparseMask {
         (sums[0], sums[1])
     }
 
-    /// The residual `d_e = <own_i, other_j> - data_e` of an orientation and its product with the other
-    /// table, into
-    /// `product` (padded as the tables); returns `sum d_e^2`. `data` is in the order of the orientation.
+    /// The residual `d_e = <own_i, other_j> - data_e` of an orientation and its product with the other table,
+    /// into `product` (padded as the tables); returns `sum d_e^2`. `data` is in the order of the orientation.
     ///
     /// # Panics
     /// If shapes differ.
@@ -167,8 +164,7 @@ impl SparseMask {
     }
 
     /// With the sampled product `d_e` of the two tables (two halves each) and the given values `e_e`: the
-    /// weighted
-    /// sums of the other table's rows, each half with its weight.
+    /// weighted sums of the other table's rows, each half with its weight.
     ///
     /// # Panics
     /// If shapes differ.

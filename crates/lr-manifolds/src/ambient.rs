@@ -2,8 +2,7 @@
 //! to keep it.
 //!
 //! A gradient `E = grad f(X)` or its derivative enters a geometry through `(E R, E^T L)` only, so that it
-//! need not be
-//! formed:
+//! need not be formed:
 //!
 //! | representation | memory | products |
 //! |---|---|---|

@@ -1,6 +1,5 @@
 //! Plots and pages of experiments, shared by `lr-train` and `lr-apps`: curves as one SVG, self-contained
-//! pages without
-//! scripts or external resources, and files that are either old or whole.
+//! pages without scripts or external resources, and files that are either old or whole.
 
 #![deny(missing_docs)]
 

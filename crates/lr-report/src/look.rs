@@ -1,8 +1,7 @@
 //! [`Look`]: what tells a curve from the others, and the colours of everything else.
 //!
 //! The colours are Okabe and Ito's, distinguishable with every common colour blindness; dashes tell curves
-//! apart in
-//! grey print.
+//! apart in grey print.
 
 use plotters::style::RGBColor;
 

@@ -1,9 +1,8 @@
 //! [`Transitions`]: counted transitions between named states, from a generator or a file.
 //!
 //! Trips are TLC-style: parquet or CSV with the columns `PULocationID` and `DOLocationID` (any case). Lists
-//! are text, one
-//! transition a line: `from to` or `from to count`, separated by commas, semicolons, tabs or blanks; `#`
-//! opens a comment.
+//! are text, one transition a line: `from to` or `from to count`, separated by commas, semicolons, tabs or
+//! blanks; `#` opens a comment.
 
 use crate::{dense::Dense, error::AppError};
 use parquet::{
@@ -55,8 +54,7 @@ impl Transitions {
     }
 
     /// Transitions of a random chain: every state belongs to one of the clusters, which share a row of
-    /// probabilities up
-    /// to a tenth of their own.
+    /// probabilities up to a tenth of their own.
     ///
     /// # Errors
     /// [`AppError::Data`] when there are no states, more clusters than states, or no transitions.

@@ -1,11 +1,9 @@
 //! The dual certificate of global optimality.
 //!
-//! With `Lambda_j = sym((C H)_j H_j^T)` and `S = C - blockdiag(Lambda)`, every feasible `Y` has
-//! `<C, Y Y^T> = <S, Y Y^T> + sum tr Lambda_j >= -shift |Y|^2 + f(X)` where `S + shift I` is positive
-//! semidefinite, and
+//! With `Lambda_j = sym((C H)_j H_j^T)` and `S = C - blockdiag(Lambda)`, every feasible `Y` has `<C, Y Y^T> =
+//! <S, Y Y^T> + sum tr Lambda_j >= -shift |Y|^2 + f(X)` where `S + shift I` is positive semidefinite, and
 //! `|Y|^2` is the number of rows: a Cholesky factorization that succeeds proves the cost within `3 n shift`
-//! of the
-//! optimum. It is exact linear algebra, unlike an estimate of the least eigenvalue.
+//! of the optimum. It is exact linear algebra, unlike an estimate of the least eigenvalue.
 
 use super::Synchronization;
 use crate::{dense::Host, error::AppError};

@@ -1,5 +1,5 @@
-//! Pose graphs in the text format of g2o: `VERTEX_SE3:QUAT id x y z qx qy qz qw` and
-//! `EDGE_SE3:QUAT i j x y z qx qy qz qw [information]`; only the rotations are used.
+//! Pose graphs in the text format of g2o: `VERTEX_SE3:QUAT id x y z qx qy qz qw` and `EDGE_SE3:QUAT i j x y z
+//! qx qy qz qw [information]`; only the rotations are used.
 //!
 //! A pose is `world <- body`, an edge `body i <- body j`, `R_i^T R_j`. With `P_i = R_i^T` a measurement is
 //! `P_j P_i^T = (R_i^T R_j)^T`. Vertices are initial guesses, not the truth; other tags are refused by name.

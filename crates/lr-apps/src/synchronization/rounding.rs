@@ -1,9 +1,8 @@
 //! From blocks with orthonormal rows to rotations, and how far these are from the truth.
 //!
 //! The blocks are projected onto the three leading right singular vectors of the stack, then each onto the
-//! nearest
-//! rotation. Rotations are known up to one of all of them from the right; errors are measured after the best
-//! alignment.
+//! nearest rotation. Rotations are known up to one of all of them from the right; errors are measured after
+//! the best alignment.
 
 use super::graph::{Rotation, determinant, times, transposed};
 use crate::{

@@ -73,8 +73,7 @@ pub enum SparseError {
 
 impl SparseMask {
     /// The pattern of `entries` (row, column), in any order; the second result says where each entry of the
-    /// pattern,
-    /// row by row, stands in the list.
+    /// pattern, row by row, stands in the list.
     ///
     /// # Errors
     /// [`SparseError`] naming the entry that lies outside or stands twice.

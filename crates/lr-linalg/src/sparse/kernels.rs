@@ -1,8 +1,7 @@
 //! The passes over the entries of a sparse matrix, compiled for every vector width that `pulp` knows.
 //!
 //! Lines are cut into pieces by numbers of entries, never by the number of threads; sums of pieces are added
-//! in a
-//! fixed tree. No fused multiply-add, as everywhere in this crate.
+//! in a fixed tree. No fused multiply-add, as everywhere in this crate.
 
 use super::{Halves, Lines, Table, Work, table::LANES};
 use crate::{Panel, PanelMut, Scalar, Threads};
@@ -34,8 +33,7 @@ pub(super) struct Pass<'a, T> {
 }
 
 /// Runs a pass: `stored` (one for each entry, or empty) and `out` (one row for each line, or empty) are
-/// written, two
-/// sums come back.
+/// written, two sums come back.
 pub(super) fn run<T: Scalar>(
     threads: Threads,
     pass: Pass<'_, T>,

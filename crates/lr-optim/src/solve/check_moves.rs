@@ -1,10 +1,8 @@
 //! Tools for whoever writes a geometry: retractions and transports against what they must do.
 //!
 //! A retraction has `R(t v) = X + t v + O(t^2)`, as ambient matrices. A transport lands tangent, is linear,
-//! and changes
-//! inner products by `O(t)` along a step of length t; an isometric one not at all. The ambient matrices are
-//! dense: for
-//! small problems.
+//! and changes inner products by `O(t)` along a step of length t; an isometric one not at all. The ambient
+//! matrices are dense: for small problems.
 
 use super::{
     Problem, Slope, SolveError,
@@ -32,8 +30,7 @@ impl<B: Linalg> Problem<B> for Zero {
 }
 
 /// Measures how fast `R(t v)` leaves `X + t v`, `v` the tangent vector nearest to the one given, made unit
-/// length. The
-/// expected slope is 2.
+/// length. The expected slope is 2.
 ///
 /// # Errors
 /// [`SolveError`] as the solvers.

@@ -1,14 +1,11 @@
 //! [`Checkpoint`]: where a solver stopped, as bytes, to go on from there.
 //!
 //! Trust regions keep nothing but the point, the radius and their counts: stopped by
-//! [`Stop::Iterations`](super::Stop) and
-//! resumed they take the very steps of a run in one piece. The other solvers go on from the point with a
-//! fresh
-//! direction.
+//! [`Stop::Iterations`](super::Stop) and resumed they take the very steps of a run in one piece. The other
+//! solvers go on from the point with a fresh direction.
 //!
 //! Little-endian: the eight bytes `lowrank1`; m, n, r, iterations, inner iterations as 64-bit integers; the
-//! radius (0 for
-//! none) and both factors, row by row, as 64-bit floats; an FNV-1a checksum of all of it.
+//! radius (0 for none) and both factors, row by row, as 64-bit floats; an FNV-1a checksum of all of it.
 
 use super::{Solution, SolveError, TrustRegions};
 use lr_linalg::{Dims, Linalg, Mats, Scalar};

@@ -1,8 +1,7 @@
 //! Limited-memory BFGS on a manifold (Liu and Nocedal 1989; Huang, Gallivan and Absil 2015).
 //!
-//! Of the last steps `s = T(t d)` and changes of the gradient `y = g' - T(g)`, all transported to the
-//! current point, the
-//! two-loop recursion makes `d = -H g`. Pairs without positive curvature are left out.
+//! Of the last steps `s = T(t d)` and changes of the gradient `y = g' - T(g)`, all transported to the current
+//! point, the two-loop recursion makes `d = -H g`. Pairs without positive curvature are left out.
 
 use super::{Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus};
 use lr_linalg::Linalg;

@@ -7,8 +7,8 @@ use super::{
 use lr_linalg::Linalg;
 use lr_manifolds::{Manifold, Retraction, Tangent};
 
-/// Settings of the backtracking: a step `t v` is accepted when
-/// `f(R(t v)) <= f(x) + sufficient t <grad f, v>`.
+/// Settings of the backtracking: a step `t v` is accepted when `f(R(t v)) <= f(x) + sufficient t <grad f,
+/// v>`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LineSearch {
     /// Share of the predicted decrease that a step must reach, in (0, 1).
@@ -41,9 +41,8 @@ impl LineSearch {
         Ok(())
     }
 
-    /// Tries `length`, then shorter steps along `v` with `slope = <grad f, v>`, `length slope < 0`; `next` is the
-    /// accepted point.
-    /// None when no step gets low enough.
+    /// Tries `length`, then shorter steps along `v` with `slope = <grad f, v>`, `length slope < 0`; `next` is
+    /// the accepted point. None when no step gets low enough.
     pub(super) fn search<B, M, P, R>(
         &self,
         calculus: &mut Calculus<'_, B, M, P>,

@@ -1,12 +1,9 @@
 //! [`MaskedFit`]: `f(X) = |P_Omega(X - A)|^2 / 2` on the sampled entries of a large matrix, never formed.
 //!
 //! With `d_e = <l_i, r_j> - a_e` at the samples `e = (i, j)`: the cost is `sum d_e^2 / 2`, the gradient `E`
-//! is sparse with
-//! values `d`, and its derivative along `eta = K R^T + L W^T` is sparse with values `<k_i, r_j> + <l_i,
-//! w_j>`. Every
-//! evaluation is one or two passes over the samples (see [`lr_linalg::sparse`]); the pass of an accepted
-//! trial is
-//! used again by the gradient.
+//! is sparse with values `d`, and its derivative along `eta = K R^T + L W^T` is sparse with values `<k_i,
+//! r_j> + <l_i, w_j>`. Every evaluation is one or two passes over the samples (see [`lr_linalg::sparse`]);
+//! the pass of an accepted trial is used again by the gradient.
 
 use super::{Problem, SecondOrderProblem, SolveError};
 use lr_linalg::{

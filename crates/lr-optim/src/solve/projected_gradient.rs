@@ -1,19 +1,18 @@
 //! Projected gradient descent on matrices of bounded rank in a level set (P2GD, Schneider and Uschmajew
-//! 2015): the
-//! gradient is projected onto the tangent cone, the step back onto the set. A baseline, of first order.
+//! 2015): the gradient is projected onto the tangent cone, the step back onto the set. A baseline, of first
+//! order.
 //!
-//! At `X = U Sigma V^T`, `H = U Sigma`, the direction is `K V^T + U J` with `K = -P_T(E V)` and
-//! `J = -U^T E (I - V V^T)`, and
+//! At `X = U Sigma V^T`, `H = U Sigma`, the direction is `K V^T + U J` with `K = -P_T(E V)` and `J = -U^T E
+//! (I - V V^T)`, and
 //!
 //! ```text
 //! X + t (K V^T + U J) = [H + t K, U] [V, t J^T]^T
 //! ```
 //!
 //! is projected onto rank r by the QR factors of both sides and the SVD of their `2r x 2r` core, then onto
-//! the level
-//! set, which does not raise the rank. Where the rank of `X` is below r, its singular vectors of value zero
-//! are any: the
-//! directions that they span belong to the cone, the best ones of the normal space are not searched for.
+//! the level set, which does not raise the rank. Where the rank of `X` is below r, its singular vectors of
+//! value zero are any: the directions that they span belong to the cone, the best ones of the normal space
+//! are not searched for.
 
 use super::{
     Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination,
@@ -154,8 +153,7 @@ impl ProjectedGradient {
     ///
     /// # Errors
     /// [`SolveError`]: a start of another shape or rank above the number of rows, numbers that are not
-    /// finite, a
-    /// failing device.
+    /// finite, a failing device.
     #[allow(clippy::too_many_arguments)]
     pub fn solve<B, S, P>(
         &self,

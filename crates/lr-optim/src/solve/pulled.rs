@@ -1,6 +1,5 @@
 //! [`AmbientProblem`]: a problem whose gradient and its derivative are matrices in any representation;
-//! [`Pulled`] makes
-//! of it what the solvers ask for.
+//! [`Pulled`] makes of it what the solvers ask for.
 
 use super::{Problem, SecondOrderProblem, SolveError};
 use lr_linalg::Linalg;

@@ -1,14 +1,10 @@
 //! Trust regions with truncated conjugate gradients (Absil, Baker and Gallivan 2007).
 //!
 //! Each outer iteration minimizes the model `m(eta) = f + <g, eta> + <eta, Hess eta>/2` over `|eta| <=
-//! radius` by
-//! Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the residual
-//! has
-//! fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The radius follows
-//! the
-//! ratio of actual to predicted decrease, regularized against rounding near convergence (Conn, Gould and
-//! Toint
-//! 2000, 17.4.2).
+//! radius` by Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the
+//! residual has fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The
+//! radius follows the ratio of actual to predicted decrease, regularized against rounding near convergence
+//! (Conn, Gould and Toint 2000, 17.4.2).
 
 use super::{
     Iteration, Preconditioner, SecondOrderProblem, Solution, SolveError, Stop, Termination, Unpreconditioned,
@@ -207,9 +203,8 @@ impl TrustRegions {
         }
     }
 
-    /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended
-    /// and after
-    /// how many products.
+    /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended and
+    /// after how many products.
     #[allow(clippy::too_many_arguments)]
     fn inner<B, M, P, C>(
         &self,
