@@ -24,15 +24,14 @@ pub use moves::LiftedProjection;
 use crate::{
     Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Ray, ShapeError, State,
     fixed_rank_quotient::lift_to_ambient,
-    grid::Blocks,
     manifold::orthogonality_of,
     repair::{self, GradientRepair},
     xky::Middle,
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
-    Epilogue::{Add, Overwrite, Scale},
-    Linalg, Map, Mats, MatsMut, MatsRef, Part, Scope,
+    Epilogue::{Add, Overwrite},
+    Linalg, Map, Mats, MatsMut, Part, Scope,
 };
 
 /// Metric of the total space.
@@ -66,16 +65,6 @@ impl<B: Linalg> State<B> for LiftedDirection<B> {
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         vec![("correction", &mut self.correction)]
     }
-}
-
-/// `m <- m - u sym(u^T m)`, the projection onto the tangent space of one Stiefel manifold.
-fn remove_symmetric<B: Linalg>(b: &B, u: MatsRef<'_, B>, m: MatsMut<'_, B>, scope: &Scope<'_, B>) {
-    scope.nest(|scope| {
-        let mut k = scope.take(Dims::square(u.dims().batch, u.dims().cols));
-        b.gemm(1.0, u.t(), m.as_ref().n(), Overwrite, k.as_mut());
-        b.take_part(Part::Sym, k.as_mut());
-        b.gemm(-1.0, u.n(), k.as_ref().n(), Scale(1.0), m);
-    });
 }
 
 impl PartialIsometryLifted {
@@ -137,25 +126,50 @@ impl PartialIsometryLifted {
         });
     }
 
+    /// The gradient from the middles `U_i^T G_i` of all blocks, at once for all metrics.
     fn grid_gradient<B: Linalg>(
         &self,
         b: &B,
-        x: MatsRef<'_, B>,
-        blocks: &Blocks,
-        mut out: MatsMut<'_, B>,
+        x: FactorsRef<'_, B>,
+        egrad: FactorsRef<'_, B>,
+        out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        for pass in blocks.passes() {
-            let (u, mut g) = (pass.of(x), pass.of_mut(out.as_mut()));
-            match self.metric {
-                IsometryMetric::Quotient | IsometryMetric::Embedded => remove_symmetric(b, u, g, scope),
-                IsometryMetric::Canonical => scope.nest(|scope| {
-                    let mut k = scope.take(self.grid.small_dims(u.dims().batch));
-                    b.gemm(1.0, g.as_ref().t(), u.n(), Overwrite, k.as_mut());
-                    b.gemm(-1.0, u.n(), k.as_ref().n(), Scale(1.0), g.as_mut());
-                }),
+        let (j, i) = self.weights();
+        let sides = [
+            (1.0 / j, &self.grid.left, x.left, egrad.left),
+            (1.0 / i, &self.grid.right, x.right, egrad.right),
+        ];
+        scope.nest(|scope| {
+            let small = self.grid.small_dims(x.problems());
+            let mut stacks = sides.map(|(_, blocks, ..)| scope.take(middles::dims(blocks, small)));
+            for ((share, blocks, u, g), k) in sides.into_iter().zip(&mut stacks) {
+                match self.metric {
+                    IsometryMetric::Canonical => middles::of(b, blocks, g, u, k.as_mut()),
+                    IsometryMetric::Quotient | IsometryMetric::Embedded => {
+                        middles::of(b, blocks, u, g, k.as_mut());
+                    }
+                }
+                b.map(Map::Scale(share), k.as_mut());
             }
-        }
+            let mut common = scope.take(small);
+            if self.metric == IsometryMetric::Embedded {
+                self.common_part(b, stacks.each_ref().map(MatsMut::as_ref), common.as_mut(), scope);
+            }
+            let signs = [1.0, -1.0];
+            for ((((share, blocks, u, g), mut k), out), sign) in
+                sides.into_iter().zip(stacks).zip([out.left, out.right]).zip(signs)
+            {
+                let mut each = k.as_mut().reshape(Dims { batch: small.batch * blocks.count(), ..small });
+                if self.metric != IsometryMetric::Canonical {
+                    b.take_part(Part::Sym, each.as_mut());
+                }
+                if self.metric == IsometryMetric::Embedded {
+                    b.axpby(Coef::Host(sign), common.as_ref(), 1.0, each);
+                }
+                middles::difference(b, blocks, (share, g), u, k.as_ref(), out);
+            }
+        });
     }
 
     /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`, `N = M` if not given.
@@ -254,7 +268,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         b: &B,
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        mut out: FactorsMut<'_, B>,
+        out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         if self.has_singleton_gradient() {
@@ -264,14 +278,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
             });
             return;
         }
-        let (j, i) = self.weights();
-        b.axpby(Coef::Host(1.0 / j), egrad.left, 0.0, out.left.as_mut());
-        b.axpby(Coef::Host(1.0 / i), egrad.right, 0.0, out.right.as_mut());
-        self.grid_gradient(b, at.x.left, &self.grid.left, out.left.as_mut(), scope);
-        self.grid_gradient(b, at.x.right, &self.grid.right, out.right.as_mut(), scope);
-        if self.metric == IsometryMetric::Embedded {
-            self.subtract_common_part(b, at.x, out, scope);
-        }
+        self.grid_gradient(b, at.x, egrad, out, scope);
     }
 
     fn inner(

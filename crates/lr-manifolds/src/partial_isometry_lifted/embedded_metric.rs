@@ -13,32 +13,31 @@
 //! replaces `A_i` by `A_i - d` and `B_j` by `B_j + d`, `d = (sum A_i - sum B_j)/(I + J)`. All sums run over the
 //! blocks of a stack, so that each is one product.
 
-use super::PartialIsometryLifted;
+use super::{PartialIsometryLifted, middles};
 use crate::{FactorsMut, FactorsRef};
 use lr_linalg::{
-    Dims,
+    Coef, Dims,
     Epilogue::{Overwrite, Scale},
-    Linalg, Map, MatsMut, Scope,
+    Linalg, Map, MatsMut, MatsRef, Part, Scope,
 };
 
 impl PartialIsometryLifted {
-    /// Takes `(X_i + U_i A_i/J, Y_j - V_j B_j/I)` to the gradient: subtracts `U_i Gamma/(2 I J)`, adds
-    /// `V_j Gamma/(2 I J)`.
-    pub(super) fn subtract_common_part<B: Linalg>(
+    /// `Gamma/(2 I J)` from the stacked `U_i^T G_Ui/J` and `V_j^T G_Vj/I`, whose skew parts are `A_i/J` and `-B_j/I`.
+    /// The gradient has it once on the left and its negative on the right.
+    pub(super) fn common_part<B: Linalg>(
         &self,
         b: &B,
-        x: FactorsRef<'_, B>,
-        v: FactorsMut<'_, B>,
+        [left, right]: [MatsRef<'_, B>; 2],
+        mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         let (j, i) = self.weights();
         scope.nest(|scope| {
-            // J sum U_i^T (..) = sum A_i and -I sum V_j^T (..) = sum B_j.
-            let mut gamma = scope.take(self.grid.small_dims(x.problems()));
-            b.gemm(j / (4.0 * i * j), x.left.t(), v.left.as_ref().n(), Overwrite, gamma.as_mut());
-            b.gemm(-i / (4.0 * i * j), x.right.t(), v.right.as_ref().n(), Scale(1.0), gamma.as_mut());
-            b.gemm(-1.0, x.left.n(), gamma.as_ref().n(), Scale(1.0), v.left);
-            b.gemm(1.0, x.right.n(), gamma.as_ref().n(), Scale(1.0), v.right);
+            let mut other = scope.take(out.dims());
+            middles::sum(b, j / (4.0 * i * j), left, out.as_mut());
+            middles::sum(b, -i / (4.0 * i * j), right, other.as_mut());
+            b.axpby(Coef::Host(1.0), other.as_ref(), 1.0, out.as_mut());
+            b.take_part(Part::Skew, out);
         });
     }
 

@@ -3,7 +3,7 @@
 use crate::grid::{Blocks, Pass};
 use lr_linalg::{
     Coef, Dims,
-    Epilogue::{Overwrite, Scale},
+    Epilogue::{Add, Overwrite, Scale},
     Linalg, MatsMut, MatsRef,
 };
 
@@ -59,6 +59,21 @@ pub(super) fn subtract<B: Linalg>(
     for (index, pass) in blocks.passes().enumerate() {
         let k = view(&pass, index, k);
         b.gemm(-1.0, pass.of(u).n(), k.n(), Scale(1.0), pass.of_mut(m.as_mut()));
+    }
+}
+
+/// `out_i = share g_i - u_i k_i`.
+pub(super) fn difference<B: Linalg>(
+    b: &B,
+    blocks: &Blocks,
+    (share, g): (f64, MatsRef<'_, B>),
+    u: MatsRef<'_, B>,
+    k: MatsRef<'_, B>,
+    mut out: MatsMut<'_, B>,
+) {
+    for (index, pass) in blocks.passes().enumerate() {
+        let k = view(&pass, index, k);
+        b.gemm(-1.0, pass.of(u).n(), k.n(), Add(share, pass.of(g)), pass.of_mut(out.as_mut()));
     }
 }
 
