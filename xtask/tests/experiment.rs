@@ -158,6 +158,8 @@ fn repairs_and_guards_are_set_from_the_command_line_and_measured() {
             "every-4-steps",
             "--gradient-repair",
             "least-squares",
+            "--reorthogonalize",
+            "every-step",
             "--rank-guard",
             "report",
             "--weight-decay",
