@@ -23,7 +23,7 @@ use lr_linalg::{
 
 /// Truncated SVD of `W + t Xi` (paper section 3.3), singular values no smaller than a floor.
 ///
-/// Short steps find the dominant subspaces by the graph iteration ([`crate::xky`]) and continue the factors from
+/// Short steps find the dominant subspaces by the graph iteration (`xky::graph`) and continue the factors from
 /// step to step, `A^T A` and `B^T B` equal up to a quarter. Long steps, points with singular values near the
 /// floor and factors out of balance take the paper's way through the SVD of the 2r x 2r core, after which
 /// `A = U^ S^{1/2}`, `B = V^ S^{1/2}`. The new `A B^T` is the same to rounding.

@@ -69,7 +69,7 @@ mod trust_regions;
 
 pub use check::{Slope, check_gradient, check_hessian};
 pub use check_moves::{TransportCheck, check_retraction, check_transport};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, DamagedCheckpoint};
 pub use conjugate_gradients::{BetaRule, ConjugateGradients};
 pub use gradient_descent::GradientDescent;
 pub use lbfgs::Lbfgs;

@@ -1,7 +1,7 @@
 //! Draws panels of curves as one SVG: no script, no font file, no external resource.
 //!
-//! The canvas is finer than the page by [`FINENESS`], because the drawing library rounds to whole pixels. It knows
-//! no dashes either: curves are drawn in stand-in colours, one for each look, and [`finish`] puts the look's
+//! The canvas is finer than the page by `FINENESS`, because the drawing library rounds to whole pixels. It knows
+//! no dashes either: curves are drawn in stand-in colours, one for each look, and `finish` puts the look's
 //! colour and dashes in their place.
 
 mod panel;
