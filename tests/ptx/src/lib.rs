@@ -1,0 +1,1 @@
+//! An interpreter of the PTX that our kernels use.

@@ -1,0 +1,1 @@
+//! A stand-in for the CUDA driver and its libraries on the CPU.
