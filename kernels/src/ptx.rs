@@ -68,8 +68,34 @@ pub fn expand(source: &str, precision: Precision) -> String {
     out
 }
 
-/// Every kernel of `ptx/`.
-pub const ALL: &[Kernel] = &[];
+/// Declares kernels and [`ALL`], the table of them: the constant's name, the file's, the block size, and the
+/// registers and shared bytes of either precision.
+macro_rules! kernels {
+    ($($constant:ident = $name:literal, $block:literal, [$single:literal, $double:literal], $shared:literal;)+) => {
+        $(
+            #[doc = concat!("`ptx/", $name, ".ptx`.")]
+            pub const $constant: Kernel = Kernel {
+                name: $name,
+                source: include_str!(concat!("../ptx/", $name, ".ptx")),
+                block: $block,
+                ceilings: [
+                    Ceiling { registers: $single, shared: $shared },
+                    Ceiling { registers: $double, shared: $shared },
+                ],
+            };
+        )+
+
+        /// Every kernel of `ptx/`.
+        pub const ALL: &[Kernel] = &[$($constant),+];
+    };
+}
+
+kernels! {
+    CHOLESKY = "cholesky", 256, [44, 44], 2048;
+    INVERT = "invert", 256, [44, 44], 2048;
+    JACOBI_SVD = "jacobi_svd", 256, [44, 58], 6152;
+    QR = "qr", 256, [44, 52], 2048;
+}
 
 #[cfg(test)]
 mod tests {
