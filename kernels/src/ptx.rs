@@ -68,8 +68,47 @@ pub fn expand(source: &str, precision: Precision) -> String {
     out
 }
 
-/// Every kernel of `ptx/`.
-pub const ALL: &[Kernel] = &[];
+/// Declares kernels and [`ALL`], the table of them: the constant's name, the file's, the block size, and the
+/// registers and shared bytes of either precision.
+macro_rules! kernels {
+    ($($constant:ident = $name:literal, $block:literal, [$single:literal, $double:literal], $shared:literal;)+) => {
+        $(
+            #[doc = concat!("`ptx/", $name, ".ptx`.")]
+            pub const $constant: Kernel = Kernel {
+                name: $name,
+                source: include_str!(concat!("../ptx/", $name, ".ptx")),
+                block: $block,
+                ceilings: [
+                    Ceiling { registers: $single, shared: $shared },
+                    Ceiling { registers: $double, shared: $shared },
+                ],
+            };
+        )+
+
+        /// Every kernel of `ptx/`.
+        pub const ALL: &[Kernel] = &[$($constant),+];
+    };
+}
+
+kernels! {
+    ADAMW = "adamw", 256, [24, 40], 0;
+    ADD_DIAGONAL = "add_diagonal", 256, [16, 16], 0;
+    AXPBY = "axpby", 256, [24, 24], 0;
+    CHOLESKY = "cholesky", 256, [44, 44], 2048;
+    COPY = "copy", 256, [32, 32], 8448;
+    COPY_WHERE = "copy_where", 256, [24, 24], 0;
+    DOT = "dot", 256, [24, 24], 2048;
+    FILL = "fill", 256, [16, 24], 0;
+    FLAG_ABOVE = "flag_above", 256, [24, 24], 1024;
+    INVERT = "invert", 256, [44, 44], 2048;
+    JACOBI_SVD = "jacobi_svd", 256, [44, 58], 6152;
+    MAP = "map", 256, [24, 32], 0;
+    MAX_ABS = "max_abs", 256, [24, 24], 2048;
+    MULTIPLY = "multiply", 256, [24, 24], 0;
+    POINTERS = "pointers", 256, [40, 40], 0;
+    QR = "qr", 256, [44, 52], 2048;
+    TAKE_PART = "take_part", 256, [24, 24], 0;
+}
 
 #[cfg(test)]
 mod tests {
