@@ -91,10 +91,23 @@ macro_rules! kernels {
 }
 
 kernels! {
+    ADAMW = "adamw", 256, [24, 40], 0;
+    ADD_DIAGONAL = "add_diagonal", 256, [16, 16], 0;
+    AXPBY = "axpby", 256, [24, 24], 0;
     CHOLESKY = "cholesky", 256, [44, 44], 2048;
+    COPY = "copy", 256, [32, 32], 8448;
+    COPY_WHERE = "copy_where", 256, [24, 24], 0;
+    DOT = "dot", 256, [24, 24], 2048;
+    FILL = "fill", 256, [16, 24], 0;
+    FLAG_ABOVE = "flag_above", 256, [24, 24], 1024;
     INVERT = "invert", 256, [44, 44], 2048;
     JACOBI_SVD = "jacobi_svd", 256, [44, 58], 6152;
+    MAP = "map", 256, [24, 32], 0;
+    MAX_ABS = "max_abs", 256, [24, 24], 2048;
+    MULTIPLY = "multiply", 256, [24, 24], 0;
+    POINTERS = "pointers", 256, [40, 40], 0;
     QR = "qr", 256, [44, 52], 2048;
+    TAKE_PART = "take_part", 256, [24, 24], 0;
 }
 
 #[cfg(test)]

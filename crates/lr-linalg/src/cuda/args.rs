@@ -1,7 +1,7 @@
 //! [`Args`] and [`Grid`]: what a kernel is launched with.
 
 use super::{Cuda, CudaReal};
-use crate::{Dims, MatsRef};
+use crate::MatsRef;
 use lr_kernels::ptx::Kernel;
 use std::ffi::c_void;
 
@@ -91,8 +91,37 @@ impl Args {
     /// `.u32` how many problems of the output share one of its matrices.
     #[track_caller]
     pub fn input<T: CudaReal>(self, view: MatsRef<'_, Cuda<T>>, batch: usize) -> Self {
-        let Dims { batch: own, .. } = view.dims();
-        self.matrix(view).size(batch.checked_div(own).unwrap_or(1).max(1))
+        let group = batch.checked_div(view.dims().batch).unwrap_or(1).max(1);
+        self.matrix(view).size(group)
+    }
+
+    /// A row `[batch, 1, cols]` of an input that every row of the output reads: as [`Args::input`], with no
+    /// elements from row to row.
+    #[track_caller]
+    pub(super) fn row<T: CudaReal>(self, view: MatsRef<'_, Cuda<T>>, batch: usize) -> Self {
+        let l = view.layout();
+        let group = batch.checked_div(l.dims.batch).unwrap_or(1).max(1);
+        self.word(view.buffer().address(l.offset)).size(l.batch_stride).size(0).size(group)
+    }
+
+    /// Scalars `[batch, 1, 1]`: address of the first, `.u32` elements from one to the next.
+    #[track_caller]
+    pub fn scalar<T: CudaReal>(self, view: MatsRef<'_, Cuda<T>>) -> Self {
+        let l = view.layout();
+        self.word(view.buffer().address(l.offset)).size(l.batch_stride)
+    }
+
+    /// The same where each may serve several of an output's `batch` problems: then `.u32` how many.
+    #[track_caller]
+    pub fn scalars<T: CudaReal>(self, view: MatsRef<'_, Cuda<T>>, batch: usize) -> Self {
+        let group = batch.checked_div(view.dims().batch).unwrap_or(1).max(1);
+        self.scalar(view).size(group)
+    }
+
+    /// These, then `others`.
+    #[track_caller]
+    pub(super) fn then(self, others: &Self) -> Self {
+        others.slots[..others.len].iter().fold(self, |args, &slot| args.word(slot))
     }
 
     /// Addresses of the arguments, as a launch takes them; writes through them are not allowed.

@@ -9,11 +9,13 @@
 //! fail returns it.
 
 mod args;
+mod blas;
 mod buffer;
 mod device;
 mod graph;
 mod library;
 mod probe;
+mod products;
 mod workspace;
 
 use crate::{Backend, DeviceError, Dims, Layout, MatsMut, MatsRef, Scalar, Slicing};
