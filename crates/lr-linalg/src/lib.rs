@@ -65,7 +65,7 @@ pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangl
 pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylvester, truncated_svd};
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
-pub use cpu::{Cpu, Engine, Faer, NotConverged, Source, Threads};
+pub use cpu::{Bf16, Cpu, Engine, Faer, NotConverged, Source, Threads};
 pub use factor::{Factor, PivotGuard};
 pub use host::{HostBuffer, Panel, PanelMut};
 pub use layout::{Dims, Layout};
