@@ -59,6 +59,8 @@ mod reference;
 mod scalar;
 mod scratch;
 pub mod sparse;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
@@ -73,3 +75,5 @@ pub use mats::{Mats, MatsMut, MatsRef, Op, Operand};
 pub use reference::Reference;
 pub use scalar::Scalar;
 pub use scratch::{Scope, Scratch};
+#[cfg(feature = "wgpu")]
+pub use wgpu::Wgpu;

@@ -1,6 +1,9 @@
 //! Helpers of this crate's integration tests: pseudo-random batches on any backend, and comparisons.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(feature = "wgpu")]
+pub mod devices;
+
 use lr_linalg::{Dims, Linalg, Mats, MatsRef, Scalar};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -60,6 +63,17 @@ macro_rules! on_every_backend {
         on_every_backend!(@ openblas_f64, lr_linalg::Cpu<f64, lr_linalg::OpenBlas>, $($test),+);
         #[cfg(feature = "openblas")]
         on_every_backend!(@ openblas_f32, lr_linalg::Cpu<f32, lr_linalg::OpenBlas>, $($test),+);
+        #[cfg(feature = "wgpu")]
+        mod wgpu_f32 {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(b) = super::common::devices::wgpu() {
+                        super::$test(b);
+                    }
+                }
+            )+
+        }
     };
     (@ $module:ident, $backend:ty, $($test:ident),+) => {
         mod $module {
