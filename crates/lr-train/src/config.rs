@@ -108,7 +108,7 @@ pub struct ExperimentConfig {
     pub rank_guard: RankGuard,
     /// Norm before the unembedding.
     pub final_norm: FinalNorm,
-    /// Storage of the parameters.
+    /// What forward and backward compute with.
     pub precision: Precision,
     /// `crates`, `fineweb`, or the path of a .txt, .jsonl or .parquet file or of a folder of them.
     pub corpus: String,

@@ -11,14 +11,14 @@ use super::{
     run::{self, Ending, Event, RunError, Surroundings},
 };
 use crate::{
-    config::{ConfigError, DataOrder, ExperimentConfig, GPT2_VOCABULARY},
+    config::{ConfigError, DataOrder, ExperimentConfig, GPT2_VOCABULARY, Precision},
     data::{
         self, CorpusOptions, CorpusSource, DataError, Loader, LoaderConfig, TrainingOrder, VocabularyLimit,
     },
     neural::Neural,
     report::{Report, ReportError},
 };
-use lr_linalg::Cpu;
+use lr_linalg::{Bf16, Cpu};
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 /// Name of the resolved configuration in the output folder.
@@ -157,6 +157,9 @@ pub(crate) fn on_device<J: OnDevice + Send>(
     Ok(pool.install(|| match config.device {
         #[cfg(feature = "openblas")]
         crate::config::Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
+        crate::config::Device::Cpu if config.precision == Precision::Bf16 => {
+            job.run(&Cpu::<f32, Bf16>::new())
+        }
         // Validation has refused every device that is not built in.
         _ => job.run(&Cpu::<f32>::new()),
     }))
