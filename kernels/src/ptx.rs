@@ -98,6 +98,7 @@ kernels! {
     COPY = "copy", 256, [32, 32], 8448;
     COPY_WHERE = "copy_where", 256, [24, 24], 0;
     DOT = "dot", 256, [24, 24], 2048;
+    EIGH = "eigh", 256, [32, 40], 2048;
     FILL = "fill", 256, [16, 24], 0;
     FLAG_ABOVE = "flag_above", 256, [24, 24], 1024;
     INVERT = "invert", 256, [44, 44], 2048;
