@@ -51,6 +51,8 @@ mod composite;
 #[cfg(any(feature = "nalgebra", feature = "ndarray"))]
 mod convert;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod factor;
 mod host;
 mod layout;
@@ -59,13 +61,17 @@ mod reference;
 mod scalar;
 mod scratch;
 pub mod sparse;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
 pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylvester, truncated_svd};
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
-pub use cpu::{Cpu, Engine, Faer, NotConverged, Source, Threads};
+pub use cpu::{Bf16, Cpu, Engine, Faer, NotConverged, Source, Threads};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, CudaReal};
 pub use factor::{Factor, PivotGuard};
 pub use host::{HostBuffer, Panel, PanelMut};
 pub use layout::{Dims, Layout};
@@ -73,3 +79,5 @@ pub use mats::{Mats, MatsMut, MatsRef, Op, Operand};
 pub use reference::Reference;
 pub use scalar::Scalar;
 pub use scratch::{Scope, Scratch};
+#[cfg(feature = "wgpu")]
+pub use wgpu::Wgpu;
