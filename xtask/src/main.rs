@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod experiment;
+mod kernels;
 mod log;
 mod mutants;
 mod report;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Arguments),
     /// Plant errors into a copy of the sources and see whether the tests catch them
     Mutants(mutants::Arguments),
+    /// Validate and assemble the GPU kernels, and compare what they use with their ceilings
+    Kernels(kernels::Arguments),
     /// Check the rules of the house: module docs, file length, public signatures, backend file names
     Tidy,
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Tidy => tidy::run(),
     }
 }

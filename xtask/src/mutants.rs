@@ -83,7 +83,7 @@ pub fn hunt(selection: &Selection) -> Result<(), String> {
     let root = workspace_root();
     let list = List::read(&root)?;
     let mutations = list.select(selection)?;
-    let tree = Tree::copy(&root, &target_folder().join("mutants"))?;
+    let tree = Tree::copy(&root, &target_folder())?;
     let mut suites: Vec<&str> = mutations.iter().map(|mutation| mutation.suite.as_str()).collect();
     suites.sort_unstable();
     suites.dedup();

@@ -61,13 +61,15 @@ mod reference;
 mod scalar;
 mod scratch;
 pub mod sparse;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
 pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylvester, truncated_svd};
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
-pub use cpu::{Cpu, Engine, Faer, NotConverged, Source, Threads};
+pub use cpu::{Bf16, Cpu, Engine, Faer, NotConverged, Source, Threads};
 #[cfg(feature = "cuda")]
 pub use cuda::{Cuda, CudaReal};
 pub use factor::{Factor, PivotGuard};
@@ -77,3 +79,5 @@ pub use mats::{Mats, MatsMut, MatsRef, Op, Operand};
 pub use reference::Reference;
 pub use scalar::Scalar;
 pub use scratch::{Scope, Scratch};
+#[cfg(feature = "wgpu")]
+pub use wgpu::Wgpu;

@@ -1,13 +1,13 @@
 //! Settings reach the optimizers: each changes the steps of those it is for, leaves the others alone, and counts
 //! what it repairs.
 
-use lr_linalg::Cpu;
+use lr_linalg::{Bf16, Cpu};
 use lr_optim::BankMeasures;
 use lr_train::{
     config::{
         Averaging, Cadence, ExperimentConfig, FixedRetraction, GradientRepair, MomentumRepair, Normalize,
         OptimizerName::{self, *},
-        Position, Preset, RankGuard, Retraction,
+        Position, Precision, Preset, RankGuard, Retraction,
     },
     data::{IGNORE, TokenBatch},
     train::trainer::Trainer,
@@ -70,6 +70,21 @@ fn assert_concerns(
 
 fn grouped() -> ExperimentConfig {
     ExperimentConfig { model: ExperimentConfig::gqa(Preset::Smoke).model, ..smoke() }
+}
+
+/// Products by dot products of bf16 train like products in f32, a little differently.
+#[test]
+fn products_in_bf16() {
+    let config = ExperimentConfig { precision: Precision::Bf16, ..ExperimentConfig::preset(Preset::Small) };
+    let batch = batch(&config);
+    let single = Cpu::<f32>::new();
+    let mut trainer = Trainer::new(&single, &config, FixedEmbedded, 1).unwrap();
+    let losses: Vec<f64> = (0..3).map(|_| trainer.step(&batch).unwrap().0).collect();
+    let mut trainer = Trainer::new(&Cpu::<f32, Bf16>::new(), &config, FixedEmbedded, 1).unwrap();
+    let rounded: Vec<f64> = (0..3).map(|_| trainer.step(&batch).unwrap().0).collect();
+    assert_eq!(losses != rounded, Bf16::is_available());
+    // Each of 2^-8 relative, in random directions, averaged over 128 and more terms and all tokens.
+    assert!(losses.iter().zip(&rounded).all(|(a, b)| (a - b).abs() < 2e-3 * a), "{losses:?} {rounded:?}");
 }
 
 #[test]

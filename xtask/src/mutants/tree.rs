@@ -1,5 +1,5 @@
-//! A copy of the sources in the build folder, with a build folder of its own, so that planted errors never
-//! touch the checkout and builds stay incremental from one error to the next.
+//! A copy of the sources in the build folder, so that planted errors never touch the checkout and builds stay
+//! incremental from one error to the next. Other people's crates are shared with the checkout's own builds.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,14 @@ use crate::cargo::cargo;
 /// What of the workspace a build of the tests reads.
 const PARTS: [&str; 9] =
     [".cargo", "Cargo.lock", "Cargo.toml", "README.md", "benches", "crates", "kernels", "tests", "xtask"];
+
+/// Settings for our own crates, of which there are many small rebuilds: quick to make rather than to run.
+/// Nothing here touches other people's crates, whose builds are those of the checkout.
+const QUICK_TO_MAKE: [&str; 3] = ["opt-level=1", "debug=false", "codegen-units=64"];
+
+/// Our crates that a test runs through.
+const OURS: [&str; 7] =
+    ["lr-apps", "lr-linalg", "lr-manifolds", "lr-optim", "lr-report", "lr-tests", "lr-train"];
 
 /// Result of a test run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +39,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Copies the [`PARTS`] of `root` into `folder/tree`. Files that are as they should be are not touched, so
+    /// Copies the [`PARTS`] of `root` into `build/mutants`. Files that are as they should be are not touched, so
     /// that cargo does not build them again; others are removed.
     ///
     /// # Errors
     /// What the file system said, naming the file.
-    pub fn copy(root: &Path, folder: &Path) -> Result<Self, String> {
-        let tree = Self { sources: folder.join("tree"), build: folder.join("build") };
+    pub fn copy(root: &Path, build: &Path) -> Result<Self, String> {
+        let tree = Self { sources: build.join("mutants"), build: build.to_owned() };
         let mut listed = BTreeSet::new();
         for part in PARTS {
             collect(root, Path::new(part), &mut listed)?;
@@ -91,9 +99,14 @@ impl Tree {
     /// # Errors
     /// When cargo cannot be started.
     pub fn test(&self, arguments: &[String]) -> Result<Outcome, String> {
+        let settings = OURS.iter().flat_map(|package| {
+            QUICK_TO_MAKE.iter().map(move |setting| format!("profile.release.package.{package}.{setting}"))
+        });
+        let settings: Vec<_> = settings.chain(["profile.release.incremental=true".to_owned()]).collect();
         let succeeds = |more: &[&str]| {
             cargo(&self.sources)
-                .args(["test", "--profile", "mutants"])
+                .args(["test", "--release"])
+                .args(settings.iter().flat_map(|setting| ["--config", setting]))
                 .args(arguments)
                 .args(more)
                 .env("CARGO_TARGET_DIR", &self.build)

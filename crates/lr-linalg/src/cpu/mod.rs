@@ -5,6 +5,7 @@
 //! into blocks. Within `for_each_slice` everything runs on the worker's thread. Results do not depend on
 //! the number of threads.
 
+mod bf16_engine;
 mod blas;
 mod elementwise;
 mod engine;
@@ -27,6 +28,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+pub use bf16_engine::Bf16;
 pub use engine::{Engine, NotConverged, Source};
 pub use faer_engine::Faer;
 #[cfg(feature = "openblas")]

@@ -1,6 +1,9 @@
 //! Helpers of this crate's integration tests: pseudo-random batches on any backend, and comparisons.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub mod devices;
+
 use lr_linalg::{Dims, Linalg, Mats, MatsRef, Scalar};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -48,21 +51,6 @@ pub fn eps<B: Linalg>() -> f64 {
     B::Elem::EPSILON
 }
 
-/// A handle on the first CUDA device; none, after saying so, where there is no device and `LR_REQUIRE_DEVICES` does
-/// not ask for one.
-#[cfg(feature = "cuda")]
-pub fn cuda<T: lr_linalg::CudaReal>() -> Option<lr_linalg::Cuda<T>> {
-    match lr_linalg::Cuda::new(0) {
-        Ok(b) => Some(b),
-        Err(e) => {
-            let required = std::env::var("LR_REQUIRE_DEVICES").unwrap_or_default();
-            assert!(!required.split(',').any(|name| name == "cuda"), "{e}");
-            println!("skipped: no CUDA device ({e})");
-            None
-        }
-    }
-}
-
 /// One test a backend for every listed function generic over it.
 #[macro_export]
 macro_rules! on_every_backend {
@@ -76,16 +64,27 @@ macro_rules! on_every_backend {
         #[cfg(feature = "openblas")]
         on_every_backend!(@ openblas_f32, lr_linalg::Cpu<f32, lr_linalg::OpenBlas>, $($test),+);
         #[cfg(feature = "cuda")]
-        on_every_backend!(@ cuda_f64, common::cuda::<f64>, $($test),+);
+        on_every_backend!(@ cuda_f64, devices::cuda::<f64>, $($test),+);
         #[cfg(feature = "cuda")]
-        on_every_backend!(@ cuda_f32, common::cuda::<f32>, $($test),+);
+        on_every_backend!(@ cuda_f32, devices::cuda::<f32>, $($test),+);
+        #[cfg(feature = "wgpu")]
+        mod wgpu_f32 {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(b) = super::common::devices::wgpu() {
+                        super::$test(b);
+                    }
+                }
+            )+
+        }
     };
-    (@ $module:ident, common::$device:ident::<$elem:ty>, $($test:ident),+) => {
+    (@ $module:ident, devices::$device:ident::<$elem:ty>, $($test:ident),+) => {
         mod $module {
             $(
                 #[test]
                 fn $test() {
-                    if let Some(b) = super::common::$device::<$elem>() {
+                    if let Some(b) = super::common::devices::$device::<$elem>() {
                         super::$test(&b);
                     }
                 }

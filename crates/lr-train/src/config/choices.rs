@@ -266,11 +266,12 @@ named_choice! {
 }
 
 named_choice! {
-    /// Storage of the parameters that forward and backward read.
+    /// What forward and backward compute with.
     "precision", Precision {
         /// f32 everywhere.
         F32 = "f32",
-        /// bf16 parameters with f32 master copies.
+        /// bf16 parameters with f32 master copies; on the device `cpu` large products round their operands to bf16
+        /// and sum in f32, where the processor has the instruction (`avx512bf16`).
         Bf16 = "bf16",
     }
 }
@@ -282,19 +283,5 @@ named_choice! {
         Documents = "documents",
         /// Windows are shuffled, so that a batch mixes documents much longer than a window.
         Windows = "windows",
-    }
-}
-
-named_choice! {
-    /// The machine that the run computes on.
-    "device", Device {
-        /// The processor, pure-Rust engine.
-        Cpu = "cpu",
-        /// The processor through the system's BLAS and LAPACK; needs the feature `openblas`.
-        CpuOpenblas = "cpu-openblas",
-        /// An NVIDIA GPU.
-        Cuda = "cuda",
-        /// Any GPU that wgpu drives.
-        Wgpu = "wgpu",
     }
 }

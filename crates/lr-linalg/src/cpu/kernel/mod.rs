@@ -25,6 +25,8 @@
 //! The instruction set is chosen once, see [`Isa`]; `LR_ISA=portable`, `avx2` or `avx512` in the
 //! environment overrides the choice for these kernels (not for the engines' own).
 
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod blocked;
 mod cholesky;
 mod gemm;
@@ -178,6 +180,30 @@ pub(super) fn gemm_blocked<T: Scalar>(
         let kernel = Blocked { product, strips: strips.as_mut_ptr(), slab: slab.as_mut_ptr() };
         // SAFETY: panels are valid for their shapes, `c` is exclusive, and `isa` was detected.
         unsafe { run_on(isa, kernel) }
+    });
+}
+
+/// Whether products can be taken by dot products of bf16.
+pub(super) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return Isa::current() == Isa::Avx512 && bf16::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// `c = alpha a b + beta c` with both operands rounded to bf16, no dimension zero; with `beta = 0`, `c` is not read.
+///
+/// # Panics
+/// Unless [`has_bf16`].
+#[cfg(target_arch = "x86_64")]
+pub(super) fn gemm_bf16(alpha: f32, a: Source<'_, f32>, b: Source<'_, f32>, beta: f32, c: PanelMut<'_, f32>) {
+    assert!(has_bf16(), "this processor has no dot products of bf16");
+    with_stack(array_of::<u32>(bf16::STRIPS).and(array_of::<u32>(bf16::SLAB)), |stack| {
+        let (mut strips, stack) = carve::<u32>(bf16::STRIPS, stack);
+        let (mut slab, _) = carve::<u32>(bf16::SLAB, stack);
+        let product = product(alpha, a, b, Rest::Own(beta), c);
+        // SAFETY: panels are valid for their shapes, `c` is exclusive, and the instructions were detected.
+        unsafe { bf16::gemm(product, strips.as_mut_ptr(), slab.as_mut_ptr()) }
     });
 }
 

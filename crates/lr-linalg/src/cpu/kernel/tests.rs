@@ -181,4 +181,46 @@ macro_rules! on_every_isa {
         }
     };
 }
+/// Rounded to bf16, ties to even.
+#[cfg(target_arch = "x86_64")]
+fn rounded(x: f64) -> f64 {
+    let bits = (x as f32).to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000).into()
+}
+
+/// Products by bf16 are those of the rounded operands, up to roundings of `f32`.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn bf16_products() {
+    if !super::has_bf16() {
+        println!("skipped: this processor has no dot products of bf16");
+        return;
+    }
+    let shapes =
+        [(1, 1, 1), (1, 3, 2), (5, 64, 255), (13, 81, 64), (97, 33, 513), (100, 600, 41), (203, 40, 1030)];
+    for (m, n, k) in shapes {
+        for (op_a, op_b) in OPS.into_iter().flat_map(|a| OPS.map(|b| (a, b))) {
+            for beta in [0.0, 1.0, -0.5] {
+                let what = format!("{m} x {n} x {k} {op_a:?} {op_b:?} beta {beta}");
+                let (a, b) =
+                    (Framed::<f32>::source(1, m, k, 2, op_a), Framed::<f32>::source(2, k, n, 1, op_b));
+                let (old, mut c) = (Framed::<f32>::new(4, m, n, 3), Framed::<f32>::new(4, m, n, 3));
+                if beta == 0.0 {
+                    c.data.fill(f32::NAN);
+                }
+                let (x, y) = (Source { panel: a.panel(), op: op_a }, Source { panel: b.panel(), op: op_b });
+                super::gemm_bf16(1.5, x, y, beta as f32, c.panel_mut());
+                c.assert_frame(&what);
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let terms = (0..k).map(|p| rounded(a.get(op_a, i, p)) * rounded(b.get(op_b, p, j)));
+                    let (sum, bound) = sum_and_bound::<f32>(terms);
+                    let rest = if beta == 0.0 { 0.0 } else { beta * old.get(Op::None, i, j) };
+                    let error = (c.get(Op::None, i, j) - (1.5 * sum + rest)).abs();
+                    assert!(error <= bound, "{what}: ({i}, {j}) is off by {error:.1e}");
+                }
+            }
+        }
+    }
+}
+
 on_every_isa!(products, blocked_products, gram_matrices, propagation);
