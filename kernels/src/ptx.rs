@@ -101,6 +101,7 @@ kernels! {
     COPY_WHERE = "copy_where", 256, [24, 24], 0;
     CROSS_ENTROPY = "cross_entropy", 256, [32, 32], 32;
     DOT = "dot", 256, [24, 24], 2048;
+    EIGH = "eigh", 256, [32, 40], 2048;
     EMBED = "embed", 256, [24, 24], 0;
     EMBED_BACKWARD = "embed_backward", 256, [32, 32], 0;
     FILL = "fill", 256, [16, 24], 0;

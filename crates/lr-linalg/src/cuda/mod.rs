@@ -12,10 +12,12 @@ mod args;
 mod blas;
 mod buffer;
 mod device;
+mod factor;
 mod graph;
 mod library;
 mod probe;
 mod products;
+mod solver;
 mod workspace;
 
 use crate::{Backend, DeviceError, Dims, Layout, MatsMut, MatsRef, Scalar, Slicing};

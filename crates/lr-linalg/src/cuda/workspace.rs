@@ -1,7 +1,7 @@
 //! [`Workspace`]: device memory that operations share, one after the other on the stream. It grows during the
 //! first step and stays as it is afterwards.
 
-use super::device::Device;
+use super::{device::Device, solver::Solver};
 use crate::DeviceError;
 
 /// What a piece of the workspace is for; an operation may use one of each at a time.
@@ -11,15 +11,20 @@ pub(super) enum Piece {
     Pointers,
     /// Results of parts of a reduction.
     Partials,
+    /// Packed eigenproblems, their answers and what the library works in.
+    Eigenproblems,
 }
 
 /// Number of [`Piece`]s.
-const PIECES: usize = 2;
+const PIECES: usize = 3;
 
-/// The pieces: address and bytes.
+/// Memory and handles that are used under one lock.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
+    /// Address and bytes of each piece.
     pieces: [(u64, usize); PIECES],
+    /// cuSOLVER, once it is used.
+    pub(super) solver: Option<Solver>,
 }
 
 impl Workspace {
