@@ -93,7 +93,9 @@ pub(super) fn copy(bench: &mut Bench) -> Check {
         call.matrix(&y).input(&x, shape.batch).run(blocks, 0)?;
         bench.compare("y", &y, 0.0, |p, i, j| (value(&x, group(&y, &x), p, i, j), 0.0))?;
     }
-    for (shape, blocks) in [(Shape::packed(1, 3, 5), 1), (Shape::gapped(2, 70, 37), 3), (Shape::gapped(2, 32, 64), 4)] {
+    for (shape, blocks) in
+        [(Shape::packed(1, 3, 5), 1), (Shape::gapped(2, 70, 37), 3), (Shape::gapped(2, 32, 64), 4)]
+    {
         let y = bench.output(shape);
         let source = Shape::gapped(1, shape.cols, shape.rows);
         let x = bench.input(source, &numbers(source.len(), 5));
@@ -107,7 +109,8 @@ pub(super) fn copy(bench: &mut Bench) -> Check {
 
 pub(super) fn copy_where(bench: &mut Bench) -> Check {
     for (shape, blocks) in places() {
-        let states: Vec<f64> = (0..shape.batch).map(|p| [1.0, 0.0, f64::NAN, -0.0, -3.0, 0.0][p % 6]).collect();
+        let states: Vec<f64> =
+            (0..shape.batch).map(|p| [1.0, 0.0, f64::NAN, -0.0, -3.0, 0.0][p % 6]).collect();
         let status = bench.input(Shape::gapped(shape.batch, 1, 1), &states);
         let y = bench.inout(shape, &numbers(shape.len(), 2));
         let x = bench.input(half(shape), &numbers(half(shape).len(), 3));
@@ -173,7 +176,8 @@ pub(super) fn multiply(bench: &mut Bench) -> Check {
             let y = bench.inout(shape, &numbers(shape.len(), 2));
             let from = if by_row { Shape::gapped(half(shape).batch, 1, shape.cols) } else { half(shape) };
             let x = bench.input(from, &numbers(from.len(), 3));
-            let call = bench.call("multiply_real").size(shape.len()).size(shape.rows).size(shape.cols).matrix(&y);
+            let call =
+                bench.call("multiply_real").size(shape.len()).size(shape.rows).size(shape.cols).matrix(&y);
             let stride = if by_row { 0 } else { from.row_stride() };
             let call = call.word(x.address).size(from.batch_stride()).size(stride).size(group(&y, &x));
             call.run(blocks, 0)?;
@@ -187,7 +191,9 @@ pub(super) fn multiply(bench: &mut Bench) -> Check {
 }
 
 pub(super) fn take_part(bench: &mut Bench) -> Check {
-    for (shape, blocks) in [(Shape::packed(1, 3, 3), 1), (Shape::gapped(4, 9, 9), 1), (Shape::packed(2, 17, 17), 2)] {
+    for (shape, blocks) in
+        [(Shape::packed(1, 3, 3), 1), (Shape::gapped(4, 9, 9), 1), (Shape::packed(2, 17, 17), 2)]
+    {
         for sign in [1.0, -1.0] {
             let y = bench.inout(shape, &numbers(shape.len(), 2));
             let call = bench.call("take_part_real").size(shape.len()).size(shape.rows).matrix(&y);
