@@ -68,8 +68,58 @@ pub fn expand(source: &str, precision: Precision) -> String {
     out
 }
 
-/// Every kernel of `ptx/`.
-pub const ALL: &[Kernel] = &[];
+/// Declares kernels and [`ALL`], the table of them: the constant's name, the file's, the block size, and the
+/// registers and shared bytes of either precision.
+macro_rules! kernels {
+    ($($constant:ident = $name:literal, $block:literal, [$single:literal, $double:literal], $shared:literal;)+) => {
+        $(
+            #[doc = concat!("`ptx/", $name, ".ptx`.")]
+            pub const $constant: Kernel = Kernel {
+                name: $name,
+                source: include_str!(concat!("../ptx/", $name, ".ptx")),
+                block: $block,
+                ceilings: [
+                    Ceiling { registers: $single, shared: $shared },
+                    Ceiling { registers: $double, shared: $shared },
+                ],
+            };
+        )+
+
+        /// Every kernel of `ptx/`.
+        pub const ALL: &[Kernel] = &[$($constant),+];
+    };
+}
+
+kernels! {
+    ADAMW = "adamw", 256, [24, 40], 0;
+    ADD_DIAGONAL = "add_diagonal", 256, [16, 16], 0;
+    AXPBY = "axpby", 256, [24, 24], 0;
+    CAUSAL_ATTENTION = "causal_attention", 256, [80, 80], 21248;
+    CAUSAL_ATTENTION_BACKWARD = "causal_attention_backward", 256, [64, 64], 16896;
+    CHOLESKY = "cholesky", 256, [44, 44], 2048;
+    COPY = "copy", 256, [32, 32], 8448;
+    COPY_WHERE = "copy_where", 256, [24, 24], 0;
+    CROSS_ENTROPY = "cross_entropy", 256, [32, 32], 32;
+    DOT = "dot", 256, [24, 24], 2048;
+    EIGH = "eigh", 256, [32, 40], 2048;
+    EMBED = "embed", 256, [24, 24], 0;
+    EMBED_BACKWARD = "embed_backward", 256, [32, 32], 0;
+    FILL = "fill", 256, [16, 24], 0;
+    FLAG_ABOVE = "flag_above", 256, [24, 24], 1024;
+    INVERT = "invert", 256, [44, 44], 2048;
+    JACOBI_SVD = "jacobi_svd", 256, [44, 58], 6152;
+    MAP = "map", 256, [24, 32], 0;
+    MAX_ABS = "max_abs", 256, [24, 24], 2048;
+    MULTIPLY = "multiply", 256, [24, 24], 0;
+    POINTERS = "pointers", 256, [40, 40], 0;
+    QR = "qr", 256, [44, 52], 2048;
+    RMS_NORM = "rms_norm", 256, [24, 24], 0;
+    RMS_NORM_BACKWARD = "rms_norm_backward", 256, [32, 32], 0;
+    ROTATE = "rotate", 256, [32, 32], 0;
+    SQUARED_RELU = "squared_relu", 256, [16, 16], 0;
+    SQUARED_RELU_BACKWARD = "squared_relu_backward", 256, [24, 24], 0;
+    TAKE_PART = "take_part", 256, [24, 24], 0;
+}
 
 #[cfg(test)]
 mod tests {

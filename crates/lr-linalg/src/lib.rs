@@ -51,6 +51,8 @@ mod composite;
 #[cfg(any(feature = "nalgebra", feature = "ndarray"))]
 mod convert;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod factor;
 mod host;
 mod layout;
@@ -68,6 +70,8 @@ pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylv
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
 pub use cpu::{Bf16, Cpu, Engine, Faer, NotConverged, Source, Threads};
+#[cfg(feature = "cuda")]
+pub use cuda::{Cuda, CudaReal};
 pub use factor::{Factor, PivotGuard};
 pub use host::{HostBuffer, Panel, PanelMut};
 pub use layout::{Dims, Layout};

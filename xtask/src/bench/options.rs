@@ -315,6 +315,9 @@ fn positive(option: &str, value: usize) -> Result<usize, String> {
 }
 
 fn check_device(device: Device) -> Result<Device, String> {
+    if let Device::Cuda(_) | Device::Wgpu(_) = device {
+        return Err(format!("--device {device}: `cargo xtask bench-gpu` measures GPUs"));
+    }
     let config = ExperimentConfig { device, ..ExperimentConfig::default() };
     config.validate().map_err(|error| error.to_string())?;
     Ok(device)
@@ -387,7 +390,8 @@ mod tests {
             ("optim --vs jax", "torch"),
             ("optim --scaling height", "rows"),
             ("optim --scaling threads --vs torch", "leave out --vs"),
-            ("optim --device cuda", "not built"),
+            ("optim --device cuda:1", "bench-gpu"),
+            ("optim --device tpu", "cuda:N"),
         ] {
             let message = optim(line).unwrap_err();
             assert!(message.contains(part), "{line}: {message}");

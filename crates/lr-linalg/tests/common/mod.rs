@@ -1,7 +1,7 @@
 //! Helpers of this crate's integration tests: pseudo-random batches on any backend, and comparisons.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub mod devices;
 
 use lr_linalg::{Dims, Linalg, Mats, MatsRef, Scalar};
@@ -63,6 +63,10 @@ macro_rules! on_every_backend {
         on_every_backend!(@ openblas_f64, lr_linalg::Cpu<f64, lr_linalg::OpenBlas>, $($test),+);
         #[cfg(feature = "openblas")]
         on_every_backend!(@ openblas_f32, lr_linalg::Cpu<f32, lr_linalg::OpenBlas>, $($test),+);
+        #[cfg(feature = "cuda")]
+        on_every_backend!(@ cuda_f64, devices::cuda::<f64>, $($test),+);
+        #[cfg(feature = "cuda")]
+        on_every_backend!(@ cuda_f32, devices::cuda::<f32>, $($test),+);
         #[cfg(feature = "wgpu")]
         mod wgpu_f32 {
             $(
@@ -70,6 +74,18 @@ macro_rules! on_every_backend {
                 fn $test() {
                     if let Some(b) = super::common::devices::wgpu() {
                         super::$test(b);
+                    }
+                }
+            )+
+        }
+    };
+    (@ $module:ident, devices::$device:ident::<$elem:ty>, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(b) = super::common::devices::$device::<$elem>() {
+                        super::$test(&b);
                     }
                 }
             )+

@@ -323,12 +323,31 @@ fn spectral_normalization_is_accepted_for_the_embedded_geometries() {
 }
 
 #[test]
-fn devices_that_are_not_built_say_so() {
-    for device in [Device::Cuda, Device::Wgpu] {
-        assert_says(&refused(|c| c.device = device), &["device", device.as_str(), "not built yet"]);
+fn devices_that_are_not_compiled_in_say_so() {
+    let devices = [
+        (Device::CpuOpenblas, "openblas", cfg!(feature = "openblas")),
+        (Device::Cuda(Some(1)), "cuda", cfg!(feature = "cuda")),
+        (Device::Wgpu(None), "wgpu", cfg!(feature = "wgpu")),
+    ];
+    for (device, feature, compiled) in devices {
+        if compiled {
+            ExperimentConfig { device, ..ExperimentConfig::default() }.validate().unwrap();
+        } else {
+            let flag = format!("--features {feature}");
+            assert_says(&refused(|c| c.device = device), &["device", &device.to_string(), &flag]);
+        }
     }
-    let openblas = ExperimentConfig { device: Device::CpuOpenblas, ..ExperimentConfig::default() }.validate();
-    assert_eq!(openblas.is_ok(), cfg!(feature = "openblas"));
+}
+
+#[test]
+fn devices_have_numbers() {
+    for text in ["cpu", "cpu-openblas", "cuda", "cuda:0", "cuda:12", "wgpu", "wgpu:1"] {
+        assert_eq!(text.parse::<Device>().unwrap().to_string(), text);
+    }
+    for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "wgpu:1:2", "CUDA"] {
+        let error = text.parse::<Device>().unwrap_err().to_string();
+        assert_says(&error, &["device", "cpu, cpu-openblas, cuda, cuda:N"]);
+    }
 }
 
 #[test]

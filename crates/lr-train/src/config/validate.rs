@@ -190,17 +190,19 @@ impl ExperimentConfig {
     }
 
     fn validate_device(&self) -> Result<(), ConfigError> {
-        match self.device {
-            Device::Cpu => Ok(()),
-            Device::CpuOpenblas if cfg!(feature = "openblas") => Ok(()),
-            Device::CpuOpenblas => Err(ConfigError::invalid(
-                "device",
-                "cpu-openblas is not compiled in; build with --features openblas, or use cpu",
-            )),
-            Device::Cuda | Device::Wgpu => {
-                Err(ConfigError::invalid("device", format!("{} is not built yet; use cpu", self.device)))
-            }
+        let (compiled, feature) = match self.device {
+            Device::Cpu => return Ok(()),
+            Device::CpuOpenblas => (cfg!(feature = "openblas"), "openblas"),
+            Device::Cuda(_) => (cfg!(feature = "cuda"), "cuda"),
+            Device::Wgpu(_) => (cfg!(feature = "wgpu"), "wgpu"),
+        };
+        if compiled {
+            return Ok(());
         }
+        Err(ConfigError::invalid(
+            "device",
+            format!("{} is not compiled in; build with --features {feature}, or use cpu", self.device),
+        ))
     }
 }
 

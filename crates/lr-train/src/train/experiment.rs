@@ -11,14 +11,14 @@ use super::{
     run::{self, Ending, Event, RunError, Surroundings},
 };
 use crate::{
-    config::{ConfigError, DataOrder, ExperimentConfig, GPT2_VOCABULARY, Precision},
+    config::{ConfigError, DataOrder, Device, ExperimentConfig, GPT2_VOCABULARY, Precision},
     data::{
         self, CorpusOptions, CorpusSource, DataError, Loader, LoaderConfig, TrainingOrder, VocabularyLimit,
     },
     neural::Neural,
     report::{Report, ReportError},
 };
-use lr_linalg::{Bf16, Cpu};
+use lr_linalg::{Bf16, Cpu, DeviceError};
 use std::{path::PathBuf, sync::atomic::AtomicBool};
 
 /// Name of the resolved configuration in the output folder.
@@ -65,6 +65,9 @@ pub enum ExperimentError {
         /// Its value now.
         given: String,
     },
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The worker threads cannot be started.
     #[error("cannot start {threads} worker threads: {message}")]
     Threads {
@@ -154,15 +157,17 @@ pub(crate) fn on_device<J: OnDevice + Send>(
         .num_threads(threads)
         .build()
         .map_err(|e| ExperimentError::Threads { threads, message: e.to_string() })?;
-    Ok(pool.install(|| match config.device {
-        #[cfg(feature = "openblas")]
-        crate::config::Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
-        crate::config::Device::Cpu if config.precision == Precision::Bf16 => {
-            job.run(&Cpu::<f32, Bf16>::new())
-        }
-        // Validation has refused every device that is not built in.
-        _ => job.run(&Cpu::<f32>::new()),
-    }))
+    pool.install(|| {
+        Ok(match config.device {
+            #[cfg(feature = "openblas")]
+            Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(index) => job.run(&lr_linalg::Cuda::<f32>::new(index.unwrap_or(0))?),
+            Device::Cpu if config.precision == Precision::Bf16 => job.run(&Cpu::<f32, Bf16>::new()),
+            // Validation has refused every device that is not built in.
+            _ => job.run(&Cpu::<f32>::new()),
+        })
+    })
 }
 
 /// All runs of an experiment.
