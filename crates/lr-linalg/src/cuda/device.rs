@@ -378,11 +378,19 @@ impl Device {
         let text = CString::new(ptx::expand(kernel.source, precision)).unwrap_or_default();
         // SAFETY: a text that ends with a zero.
         let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|e| {
-            self.stick(unavailable(format!(
-                "the driver does not accept the kernel {} ({}); update the NVIDIA driver",
-                kernel.name,
-                describe(e)
-            )))
+            use sys::CUresult::{
+                CUDA_ERROR_INVALID_PTX, CUDA_ERROR_NO_BINARY_FOR_GPU, CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
+            };
+            match e.0 {
+                CUDA_ERROR_INVALID_PTX
+                | CUDA_ERROR_NO_BINARY_FOR_GPU
+                | CUDA_ERROR_UNSUPPORTED_PTX_VERSION => self.stick(unavailable(format!(
+                    "the driver does not accept the kernel {} ({}); update the NVIDIA driver",
+                    kernel.name,
+                    describe(e)
+                ))),
+                _ => self.fail(&format!("loading the kernel {}", kernel.name), e),
+            }
         })?;
         functions.modules.insert(key, module);
         Ok(module)

@@ -154,6 +154,13 @@ impl<T: CudaReal> Backend for Cuda<T> {
         CudaBuffer::zeros(&self.device, len)
     }
 
+    fn alloc_within_step(&self, len: usize) -> Self::Buffer {
+        CudaBuffer::zeros(&self.device, len).unwrap_or_else(|e| {
+            self.device.stick(e);
+            CudaBuffer::none(&self.device, len)
+        })
+    }
+
     #[track_caller]
     fn upload(&self, source: &[T], target: MatsMut<'_, Self>) {
         let d = target.dims();
