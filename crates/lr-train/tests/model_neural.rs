@@ -1,8 +1,13 @@
-//! Neural operations of the CPU backend against the reference backend on odd sizes and hard inputs.
+//! Neural operations of the CPU backend, and of the GPUs that there are, against the reference backend on odd sizes
+//! and hard inputs.
+
+#[cfg(feature = "cuda")]
+#[path = "../../lr-linalg/tests/common/devices.rs"]
+mod devices;
 
 use lr_linalg::{Backend, Cpu, Dims, Mats, Reference, Scalar};
 use lr_train::neural::{
-    Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Real, Rotation, rotary_angles,
+    Accumulation, Attended, IGNORE, Neural, ProjectionGradients, Projections, Rotation, rotary_angles,
 };
 
 /// Pseudo-random numbers in `[-size, size]`.
@@ -23,21 +28,42 @@ fn read<B: Backend>(b: &B, mats: &Mats<B>) -> Vec<f64> {
     mats.to_vec(b).expect("host memory").into_iter().map(Scalar::to_f64).collect()
 }
 
-/// Compares what `work` returns on both backends, relative to the largest element of each result or to 1.
+/// Compares results relative to the largest element of each expected one or to 1.
 #[track_caller]
-fn compare<T: Real, const N: usize>(
-    tolerance: f64,
-    reference: impl Fn(&Reference<T>) -> [Vec<f64>; N],
-    cpu: impl Fn(&Cpu<T>) -> [Vec<f64>; N],
-) {
-    let results = reference(&Reference::new()).into_iter().zip(cpu(&Cpu::new()));
-    for (k, (expected, actual)) in results.enumerate() {
+fn agree<const N: usize>(backend: &str, tolerance: f64, expected: &[Vec<f64>; N], actual: &[Vec<f64>; N]) {
+    for (k, (expected, actual)) in expected.iter().zip(actual).enumerate() {
         assert_eq!(expected.len(), actual.len());
         let largest = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-        for (i, (e, a)) in expected.iter().zip(&actual).enumerate() {
-            assert!((e - a).abs() <= tolerance * largest, "result {k}, element {i}: {a} instead of {e}");
+        for (i, (e, a)) in expected.iter().zip(actual).enumerate() {
+            let close = (e - a).abs() <= tolerance * largest;
+            assert!(close, "{backend}: result {k}, element {i}: {a} instead of {e}");
         }
     }
+}
+
+/// What `work` returns on every backend with elements of that type, compared with the reference.
+macro_rules! compare {
+    ($elem:ident, $tolerance:expr, |$b:ident| $work:expr) => {{
+        let expected = {
+            let $b = &Reference::<$elem>::new();
+            $work
+        };
+        let $b = &Cpu::<$elem>::new();
+        agree("cpu", $tolerance, &expected, &$work);
+        on_gpus!($elem, |backend, $b| agree(backend, $tolerance, &expected, &$work));
+    }};
+}
+
+/// `work` on the GPUs, which compute in `f32` here.
+macro_rules! on_gpus {
+    (f64, $($work:tt)*) => {};
+    (f32, |$backend:ident, $b:ident| $work:expr) => {
+        #[cfg(feature = "cuda")]
+        if let Some($b) = &devices::cuda::<f32>() {
+            let $backend = "cuda";
+            $work;
+        }
+    };
 }
 
 fn attention<B: Neural>(b: &B, dims: Dims, size: f64, shared: Accumulation) -> [Vec<f64>; 5] {
@@ -62,16 +88,8 @@ fn attention_matches_on_odd_sizes_and_block_boundaries() {
         for head_dim in [3, 8, 64] {
             let dims = Dims::new(3, sequence, head_dim);
             for shared in [Accumulation::Overwrite, Accumulation::Add] {
-                compare::<f32, 5>(
-                    2e-5,
-                    |b| attention(b, dims, 1.5, shared),
-                    |b| attention(b, dims, 1.5, shared),
-                );
-                compare::<f64, 5>(
-                    1e-13,
-                    |b| attention(b, dims, 1.5, shared),
-                    |b| attention(b, dims, 1.5, shared),
-                );
+                compare!(f32, 2e-5, |b| attention(b, dims, 1.5, shared));
+                compare!(f64, 1e-13, |b| attention(b, dims, 1.5, shared));
             }
         }
     }
@@ -82,8 +100,10 @@ fn attention_survives_large_scores() {
     let dims = Dims::new(2, 129, 8);
     // Scores near 1e6: differences of neighbours are far beyond the range of exp.
     let shared = Accumulation::Overwrite;
-    compare::<f64, 5>(1e-7, |b| attention(b, dims, 1e3, shared), |b| attention(b, dims, 1e3, shared));
-    assert!(attention(&Cpu::<f32>::new(), dims, 1e3, shared).iter().flatten().all(|x| x.is_finite()));
+    compare!(f64, 1e-7, |b| attention(b, dims, 1e3, shared));
+    let finite = |results: [Vec<f64>; 5]| assert!(results.iter().flatten().all(|x| x.is_finite()));
+    finite(attention(&Cpu::<f32>::new(), dims, 1e3, shared));
+    on_gpus!(f32, |_backend, b| finite(attention(b, dims, 1e3, shared)));
 }
 
 fn cross_entropy<B: Neural>(b: &B, vocabulary: usize, size: f64) -> [Vec<f64>; 3] {
@@ -105,16 +125,8 @@ fn cross_entropy<B: Neural>(b: &B, vocabulary: usize, size: f64) -> [Vec<f64>; 3
 fn cross_entropy_matches() {
     for vocabulary in [1, 2, 63, 64, 65, 1000] {
         for size in [1.0, 30.0, 1e4] {
-            compare::<f32, 3>(
-                3e-6,
-                |b| cross_entropy(b, vocabulary, size),
-                |b| cross_entropy(b, vocabulary, size),
-            );
-            compare::<f64, 3>(
-                1e-15 * size.max(10.0),
-                |b| cross_entropy(b, vocabulary, size),
-                |b| cross_entropy(b, vocabulary, size),
-            );
+            compare!(f32, 3e-6, |b| cross_entropy(b, vocabulary, size));
+            compare!(f64, 1e-15 * size.max(10.0), |b| cross_entropy(b, vocabulary, size));
         }
     }
 }
@@ -136,8 +148,8 @@ fn rows<B: Neural>(b: &B, rows: usize, width: usize) -> [Vec<f64>; 6] {
 #[test]
 fn norms_and_activations_match() {
     for (count, width) in [(1, 1), (3, 5), (7, 64), (5, 129), (70, 512)] {
-        compare::<f32, 6>(2e-6, |b| rows(b, count, width), |b| rows(b, count, width));
-        compare::<f64, 6>(1e-14, |b| rows(b, count, width), |b| rows(b, count, width));
+        compare!(f32, 2e-6, |b| rows(b, count, width));
+        compare!(f64, 1e-14, |b| rows(b, count, width));
     }
 }
 
@@ -155,8 +167,8 @@ fn rotated<B: Neural>(b: &B, dims: Dims) -> [Vec<f64>; 3] {
 fn rotations_match() {
     for (problems, sequence, head_dim) in [(1, 1, 2), (3, 7, 6), (2, 130, 64), (40, 33, 10)] {
         let dims = Dims::new(problems, sequence, head_dim);
-        compare::<f32, 3>(1e-6, |b| rotated(b, dims), |b| rotated(b, dims));
-        compare::<f64, 3>(1e-14, |b| rotated(b, dims), |b| rotated(b, dims));
+        compare!(f32, 1e-6, |b| rotated(b, dims));
+        compare!(f64, 1e-14, |b| rotated(b, dims));
     }
 }
 
@@ -210,28 +222,32 @@ fn embedding<B: Neural>(b: &B, vocabulary: usize, width: usize) -> [Vec<f64>; 2]
 #[test]
 fn embeddings_match() {
     for (vocabulary, width) in [(1, 1), (2, 3), (50, 64), (333, 7)] {
-        compare::<f32, 2>(2e-6, |b| embedding(b, vocabulary, width), |b| embedding(b, vocabulary, width));
+        compare!(f32, 2e-6, |b| embedding(b, vocabulary, width));
     }
 }
 
-#[test]
-fn a_nan_comes_through_every_operation() {
-    let b = Cpu::<f32>::new();
+fn a_nan_comes_through<B: Neural>(b: &B) {
     let dims = Dims::new(1, 2, 70);
     let mut values = numbers(dims, 1.0, 1);
     values[80] = f64::NAN;
-    let mut x = mats(&b, dims, &values);
-    let (mut y, mut s) = (random(&b, dims, 1.0, 2), random(&b, Dims::new(1, 2, 1), 1.0, 3));
+    let mut x = mats(b, dims, &values);
+    let (mut y, mut s) = (random(b, dims, 1.0, 2), random(b, Dims::new(1, 2, 1), 1.0, 3));
     b.rms_norm(1e-6, x.as_ref(), y.as_mut(), s.as_mut());
-    let y = read(&b, &y);
+    let y = read(b, &y);
     assert!(y[..70].iter().all(|v| v.is_finite()) && y[70..].iter().all(|v| v.is_nan()));
     let mut targets = b.alloc_tokens(2).expect("host memory");
     b.upload_tokens(&[1, 1], &mut targets);
     b.cross_entropy(&targets, 0, x.as_ref(), s.as_mut());
-    let losses = read(&b, &s);
+    let losses = read(b, &s);
     assert!(losses[0].is_finite() && losses[1].is_nan());
     b.squared_relu(x.as_mut());
-    assert!(read(&b, &x)[80].is_nan());
+    assert!(read(b, &x)[80].is_nan());
+}
+
+#[test]
+fn a_nan_comes_through_every_operation() {
+    a_nan_comes_through(&Cpu::<f32>::new());
+    on_gpus!(f32, |_backend, b| a_nan_comes_through(b));
 }
 
 #[test]
