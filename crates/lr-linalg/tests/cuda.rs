@@ -250,6 +250,8 @@ fn a_recorded_step_replays_what_it_does() {
 fn what_cannot_be_recorded_is_refused_and_does_no_harm() {
     let Some(b) = devices::cuda::<f32>() else { return };
     let mut x = upload(&b, Dims::new(1, 1, 2), &[1.0, 2.0]);
+    let long = random(&b, 1, Dims::new(1, 1, 20_000));
+    let mut largest = Mats::zeros(&b, Dims::scalars(1)).unwrap();
     let refused = |what: &str, error: DeviceError| {
         assert!(matches!(error, DeviceError::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains(what), "{error}");
@@ -260,12 +262,18 @@ fn what_cannot_be_recorded_is_refused_and_does_no_harm() {
     refused("an upload", b.capture(|b| b.upload(&[5.0, 6.0], x.as_mut())).unwrap_err());
     // This handle has not used the kernel yet.
     refused("loading a kernel", b.capture(|b| b.fill(3.0, x.as_mut())).unwrap_err());
+    refused("an allocation", b.capture(|b| b.max_abs(long.as_ref(), largest.as_mut())).unwrap_err());
     let mut inner = None;
     let outer = b.capture(|b| inner = b.capture(|_| ()).err());
     assert!(outer.is_ok());
     refused("recorded already", inner.unwrap());
     b.fill(4.0, x.as_mut().block(0..1, 0..1));
     assert_eq!(download(&b, x.as_ref()), [4.0, 2.0]);
+    // Memory for a step that was never run cannot be made up for.
+    let mut scratch = Scratch::new(&b).unwrap();
+    let error = b.capture(|b| scratch.scope(|s| b.fill(1.0, s.take(Dims::scalars(100))))).unwrap_err();
+    refused("an allocation", error.clone());
+    assert_eq!(b.sync().unwrap_err(), error);
 }
 
 /// Long rows are cut into pieces, which are reduced in turn.
