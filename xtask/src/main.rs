@@ -32,6 +32,7 @@ enum Command {
     /// Measure speed: the optimizers' step, the training step, the linear algebra
     #[command(subcommand)]
     Bench(bench::Bench),
+    BenchGpu(bench::gpu::Options),
     /// Run every test, and try the tests on planted errors
     Test(test::Arguments),
     /// Plant errors into a copy of the sources and see whether the tests catch them
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     }
     match arguments.command {
         Command::Bench(bench) => bench::run(&bench),
+        Command::BenchGpu(options) => bench::gpu::run(&options),
         Command::Test(arguments) => test::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),

@@ -98,6 +98,30 @@ impl<'a, B: Linalg> Steps<'a, B> {
         Ok(Self { b: b.clone(), pool, x, gradient, optimizer })
     }
 
+    /// Takes `steps` steps.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn walk(&mut self, steps: usize) -> Result<(), String> {
+        self.turn(0, steps).map(drop)
+    }
+
+    /// `W = A B^T` of the first problem, row by row.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn first_product(&self) -> Result<Vec<f64>, String> {
+        let Self { b, x, .. } = self;
+        let (left, right) = (x.left.as_ref().problem(0), x.right.as_ref().problem(0));
+        let product = || {
+            let mut w = Mats::zeros(b, Dims::new(1, left.dims().rows, right.dims().rows))?;
+            b.gemm(1.0, left.n(), right.t(), Epilogue::Overwrite, w.as_mut());
+            w.to_vec(b)
+        };
+        let w = product().map_err(|error: DeviceError| error.to_string())?;
+        Ok(w.into_iter().map(Scalar::to_f64).collect())
+    }
+
     /// Fails where a problem broke down: its time says nothing.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! once a submission. Pipelines and bind groups are made at first use and kept.
 
 use super::{
-    AdapterInfo, BindingLimit, WgpuBuffer,
+    AdapterInfo, AdapterKind, BindingLimit, WgpuBuffer,
     adapter::Found,
     launch::{BLOCK_WORDS, Launch},
 };
@@ -217,6 +217,16 @@ impl Device {
     /// Most workgroups of one dispatch, folded into two dimensions.
     pub(super) fn most_groups(&self) -> usize {
         (self.most_groups_across as usize).pow(2)
+    }
+
+    /// Passes through loops that one invocation may make in a launch. Mesa's lavapipe leaves every loop of a shader
+    /// for good after 65535 passes through all of them together (`LP_MAX_TGSI_LOOP_ITERATIONS`), and computes on
+    /// with what it has; a GPU should answer before its driver takes it for dead.
+    pub(super) fn loop_budget(&self) -> usize {
+        match self.info.kind {
+            AdapterKind::Software => 50_000,
+            AdapterKind::Hardware => 1 << 22,
+        }
     }
 
     pub(super) fn binding_limit(&self) -> u64 {
