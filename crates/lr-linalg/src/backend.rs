@@ -61,6 +61,15 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// [`DeviceError::OutOfMemory`], or an earlier sticky error.
     fn alloc(&self, len: usize) -> Result<Self::Buffer, DeviceError>;
 
+    /// Memory for a scratch arena, which has nobody to report to. A device whose failures are sticky notes
+    /// this one and hands out memory on which nothing works; the next wait returns the error.
+    ///
+    /// # Panics
+    /// If the memory cannot be had, on other devices.
+    fn alloc_scratch(&self, len: usize) -> Self::Buffer {
+        self.alloc(len).unwrap_or_else(|e| panic!("scratch: {e}"))
+    }
+
     /// Copies host values (row-major) to the device.
     ///
     /// # Panics

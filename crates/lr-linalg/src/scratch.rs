@@ -12,8 +12,8 @@ struct Chunk<B: Backend> {
 }
 
 impl<B: Backend> Chunk<B> {
-    fn new(backend: &B, capacity: usize) -> Result<Self, DeviceError> {
-        Ok(Self { buffer: backend.alloc(capacity)?, capacity, next: OnceCell::new() })
+    fn new(backend: &B, capacity: usize) -> Self {
+        Self { buffer: backend.alloc_scratch(capacity), capacity, next: OnceCell::new() }
     }
 }
 
@@ -33,7 +33,8 @@ impl<B: Backend> Scratch<B> {
     /// # Errors
     /// [`DeviceError`] when even an empty allocation fails.
     pub fn new(backend: &B) -> Result<Self, DeviceError> {
-        Ok(Self { backend: backend.clone(), first: Chunk::new(backend, 0)? })
+        let first = Chunk { buffer: backend.alloc(0)?, capacity: 0, next: OnceCell::new() };
+        Ok(Self { backend: backend.clone(), first })
     }
 
     /// Elements held.
@@ -50,11 +51,11 @@ impl<B: Backend> Scratch<B> {
     /// Runs `work` with a fresh scope. Everything taken from the scope is released at its end.
     ///
     /// # Panics
-    /// If the device has no memory for what an earlier scope was seen to need.
+    /// If the device has no memory for what an earlier scope was seen to need; see [`Backend::alloc_scratch`].
     pub fn scope<R>(&mut self, work: impl FnOnce(&Scope<'_, B>) -> R) -> R {
         if self.first.next.get().is_some() {
             let capacity = self.capacity();
-            self.first = Chunk::new(&self.backend, capacity).unwrap_or_else(|e| panic!("scratch: {e}"));
+            self.first = Chunk::new(&self.backend, capacity);
         }
         work(&Scope {
             backend: &self.backend,
@@ -87,7 +88,7 @@ impl<'s, B: Backend> Scope<'s, B> {
             let current = self.chunk.get();
             let next = current.next.get_or_init(|| {
                 let capacity = len.max(2 * current.capacity);
-                Box::new(Chunk::new(self.backend, capacity).unwrap_or_else(|e| panic!("scratch: {e}")))
+                Box::new(Chunk::new(self.backend, capacity))
             });
             self.chunk.set(next);
             self.top.set(0);

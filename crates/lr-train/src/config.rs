@@ -4,6 +4,7 @@
 //! configuration is written beside the results, and reading that file back gives the same configuration.
 
 mod choices;
+mod device;
 mod model;
 mod repairs;
 #[cfg(test)]
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use choices::named_choice;
 pub use choices::{
-    Averaging, DataOrder, Device, FinalNorm, FixedRetraction, Normalize, OptimizerName, Position, Precision,
-    Preset, QkNorm, Retraction, Schedule, UnknownName,
+    Averaging, DataOrder, FinalNorm, FixedRetraction, Normalize, OptimizerName, Position, Precision, Preset,
+    QkNorm, Retraction, Schedule, UnknownName,
 };
+pub use device::Device;
 pub use model::{GPT2_VOCABULARY, ModelConfig};
 pub use repairs::{Cadence, GradientRepair, MomentumRepair, RankGuard};
 

@@ -1,4 +1,8 @@
-//! Neural operations of the CPU backend against the reference backend on odd sizes and hard inputs.
+//! Neural operations of the CPU backend, and of wgpu where there is an adapter, against the reference backend on odd sizes and hard inputs.
+
+#[cfg(feature = "wgpu")]
+#[path = "../../lr-linalg/tests/common/devices.rs"]
+mod devices;
 
 use lr_linalg::{Backend, Cpu, Dims, Mats, Reference, Scalar};
 use lr_train::neural::{
@@ -30,8 +34,12 @@ fn compare<T: Real, const N: usize>(
     reference: impl Fn(&Reference<T>) -> [Vec<f64>; N],
     cpu: impl Fn(&Cpu<T>) -> [Vec<f64>; N],
 ) {
-    let results = reference(&Reference::new()).into_iter().zip(cpu(&Cpu::new()));
-    for (k, (expected, actual)) in results.enumerate() {
+    close(tolerance, reference(&Reference::new()), cpu(&Cpu::new()));
+}
+
+#[track_caller]
+fn close<const N: usize>(tolerance: f64, expected: [Vec<f64>; N], actual: [Vec<f64>; N]) {
+    for (k, (expected, actual)) in expected.into_iter().zip(actual).enumerate() {
         assert_eq!(expected.len(), actual.len());
         let largest = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
         for (i, (e, a)) in expected.iter().zip(&actual).enumerate() {
@@ -216,22 +224,25 @@ fn embeddings_match() {
 
 #[test]
 fn a_nan_comes_through_every_operation() {
-    let b = Cpu::<f32>::new();
+    nan_comes_through(&Cpu::<f32>::new());
+}
+
+fn nan_comes_through<B: Neural>(b: &B) {
     let dims = Dims::new(1, 2, 70);
     let mut values = numbers(dims, 1.0, 1);
     values[80] = f64::NAN;
-    let mut x = mats(&b, dims, &values);
-    let (mut y, mut s) = (random(&b, dims, 1.0, 2), random(&b, Dims::new(1, 2, 1), 1.0, 3));
+    let mut x = mats(b, dims, &values);
+    let (mut y, mut s) = (random(b, dims, 1.0, 2), random(b, Dims::new(1, 2, 1), 1.0, 3));
     b.rms_norm(1e-6, x.as_ref(), y.as_mut(), s.as_mut());
-    let y = read(&b, &y);
+    let y = read(b, &y);
     assert!(y[..70].iter().all(|v| v.is_finite()) && y[70..].iter().all(|v| v.is_nan()));
     let mut targets = b.alloc_tokens(2).expect("host memory");
     b.upload_tokens(&[1, 1], &mut targets);
     b.cross_entropy(&targets, 0, x.as_ref(), s.as_mut());
-    let losses = read(&b, &s);
+    let losses = read(b, &s);
     assert!(losses[0].is_finite() && losses[1].is_nan());
     b.squared_relu(x.as_mut());
-    assert!(read(&b, &x)[80].is_nan());
+    assert!(read(b, &x)[80].is_nan());
 }
 
 #[test]
@@ -244,4 +255,77 @@ fn a_wrong_shape_is_refused() {
     let mut workspace = b.attention_workspace(1, 6).expect("host memory");
     let x = Projections { q: q.as_ref(), k: k.as_ref(), v: q.as_ref() };
     b.causal_attention(x, o.as_mut(), lse.as_mut(), &mut workspace);
+}
+
+/// The same on wgpu, in f32 against the reference in f32.
+#[cfg(feature = "wgpu")]
+mod wgpu {
+    use super::*;
+    use lr_linalg::Wgpu;
+
+    /// `work`'s results on both backends, to `tolerance`: those of the CPU's f32. WGSL promises exponentials to
+    /// `3 + 2 |x|` units in the last place, and the large ones are weighed by `exp(-|x|)`.
+    macro_rules! on_wgpu {
+        ($tolerance:expr, $work:ident($($argument:expr),*)) => {
+            if let Some(b) = devices::wgpu() {
+                let reference = Reference::<f32>::new();
+                close($tolerance, $work::<Reference<f32>>(&reference, $($argument),*), $work::<Wgpu>(b, $($argument),*));
+            }
+        };
+    }
+
+    #[test]
+    fn attention_matches_on_odd_sizes_and_block_boundaries() {
+        for sequence in [1, 5, 15, 16, 17, 129, 300] {
+            for head_dim in [3, 8, 64] {
+                for shared in [Accumulation::Overwrite, Accumulation::Add] {
+                    on_wgpu!(2e-5, attention(Dims::new(3, sequence, head_dim), 1.5, shared));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attention_survives_large_scores() {
+        let Some(b) = devices::wgpu() else { return };
+        let results = attention(b, Dims::new(2, 129, 8), 1e3, Accumulation::Overwrite);
+        assert!(results.iter().flatten().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn cross_entropy_matches() {
+        for vocabulary in [1, 2, 63, 64, 65, 1000] {
+            for size in [1.0, 30.0, 1e4] {
+                on_wgpu!(3e-6, cross_entropy(vocabulary, size));
+            }
+        }
+    }
+
+    #[test]
+    fn norms_and_activations_match() {
+        for (count, width) in [(1, 1), (3, 5), (7, 64), (5, 129), (70, 512)] {
+            on_wgpu!(2e-6, rows(count, width));
+        }
+    }
+
+    #[test]
+    fn rotations_match() {
+        for (problems, sequence, head_dim) in [(1, 1, 2), (3, 7, 6), (2, 130, 64), (40, 33, 10)] {
+            on_wgpu!(1e-6, rotated(Dims::new(problems, sequence, head_dim)));
+        }
+    }
+
+    #[test]
+    fn embeddings_match() {
+        for (vocabulary, width) in [(1, 1), (2, 3), (50, 64), (333, 7)] {
+            on_wgpu!(2e-6, embedding(vocabulary, width));
+        }
+    }
+
+    #[test]
+    fn a_nan_comes_through_every_operation() {
+        if let Some(b) = devices::wgpu() {
+            nan_comes_through(b);
+        }
+    }
 }

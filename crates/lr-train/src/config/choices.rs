@@ -285,17 +285,3 @@ named_choice! {
         Windows = "windows",
     }
 }
-
-named_choice! {
-    /// The machine that the run computes on.
-    "device", Device {
-        /// The processor, pure-Rust engine.
-        Cpu = "cpu",
-        /// The processor through the system's BLAS and LAPACK; needs the feature `openblas`.
-        CpuOpenblas = "cpu-openblas",
-        /// An NVIDIA GPU.
-        Cuda = "cuda",
-        /// Any GPU that wgpu drives.
-        Wgpu = "wgpu",
-    }
-}

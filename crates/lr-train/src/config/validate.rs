@@ -197,7 +197,12 @@ impl ExperimentConfig {
                 "device",
                 "cpu-openblas is not compiled in; build with --features openblas, or use cpu",
             )),
-            Device::Cuda | Device::Wgpu => {
+            Device::Wgpu(_) if cfg!(feature = "wgpu") => Ok(()),
+            Device::Wgpu(_) => Err(ConfigError::invalid(
+                "device",
+                "wgpu is not compiled in; build with --features wgpu, or use cpu",
+            )),
+            Device::Cuda(_) => {
                 Err(ConfigError::invalid("device", format!("{} is not built yet; use cpu", self.device)))
             }
         }

@@ -2,13 +2,15 @@
 //!
 //! Everything stays a batch of row-major matrices: activations are `[1, tokens, width]`, the heads of a
 //! layer are problems, `[heads x windows, sequence, head_dim]`. One file a backend implements the trait:
-//! `reference` (naive loops in f64, the oracle) and `cpu` (vectorized, spread over threads). Products
+//! `reference` (naive loops in f64, the oracle), `cpu` (vectorized, spread over threads) and `wgpu` (WGSL). Products
 //! between activations and weights are plain [`lr_linalg::Blas::gemm`] and live with the layers.
 
 mod cpu;
 mod reference;
 mod rotary;
 mod shapes;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use cpu::Real;
 use lr_linalg::{DeviceError, Linalg, Mats, MatsMut, MatsRef};

@@ -154,6 +154,11 @@ pub(crate) fn on_device<J: OnDevice + Send>(
         .num_threads(threads)
         .build()
         .map_err(|e| ExperimentError::Threads { threads, message: e.to_string() })?;
+    #[cfg(feature = "wgpu")]
+    if let crate::config::Device::Wgpu(index) = config.device {
+        let b = lr_linalg::Wgpu::new(index).map_err(RunError::from)?;
+        return Ok(pool.install(|| job.run(&b)));
+    }
     Ok(pool.install(|| match config.device {
         #[cfg(feature = "openblas")]
         crate::config::Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
