@@ -47,9 +47,22 @@ fn attempt_small(at: u32, shift: f32, t: u32) -> u32 {
             if (i == j) {
                 rest += shift;
             }
-            for (var k = 0u; k < j; k++) {
-                let row = k * n - k * (k + 1u) / 2u;
+            // Column k starts at row - k; the next one n - k - 1 behind. Four at a time.
+            var row = 0u;
+            var k = 0u;
+            for (; k + 4u <= j; k += 4u) {
+                let next = row + n - k - 1u;
+                let third = next + n - k - 2u;
+                let fourth = third + n - k - 3u;
                 rest = fma(-packed[row + i], packed[row + j], rest);
+                rest = fma(-packed[next + i], packed[next + j], rest);
+                rest = fma(-packed[third + i], packed[third + j], rest);
+                rest = fma(-packed[fourth + i], packed[fourth + j], rest);
+                row = fourth + n - k - 4u;
+            }
+            for (; k < j; k++) {
+                rest = fma(-packed[row + i], packed[row + j], rest);
+                row += n - k - 1u;
             }
             packed[column + i] = rest;
         }
@@ -68,6 +81,26 @@ fn attempt_small(at: u32, shift: f32, t: u32) -> u32 {
     return 0u;
 }
 
+// rest - sum_k<j L_ik L_jk from the upper triangle of a, four terms at a time.
+fn reduced(at: u32, i: u32, j: u32, start: f32) -> f32 {
+    let stride = params.a_view.row_stride;
+    var rest = start;
+    var row = at;
+    var k = 0u;
+    for (; k + 4u <= j; k += 4u) {
+        rest = fma(-a[row + i], a[row + j], rest);
+        rest = fma(-a[row + stride + i], a[row + stride + j], rest);
+        rest = fma(-a[row + 2u * stride + i], a[row + 2u * stride + j], rest);
+        rest = fma(-a[row + 3u * stride + i], a[row + 3u * stride + j], rest);
+        row += 4u * stride;
+    }
+    for (; k < j; k++) {
+        rest = fma(-a[row + i], a[row + j], rest);
+        row += stride;
+    }
+    return rest;
+}
+
 // The same in storage: L_ik for i > k at (k, i) of a.
 fn attempt_large(at: u32, shift: f32, t: u32) -> u32 {
     let n = params.order;
@@ -78,9 +111,7 @@ fn attempt_large(at: u32, shift: f32, t: u32) -> u32 {
             if (i == j) {
                 rest += shift;
             }
-            for (var k = 0u; k < j; k++) {
-                rest = fma(-a[at + k * stride + i], a[at + k * stride + j], rest);
-            }
+            rest = reduced(at, i, j, rest);
             if (i == j) {
                 pivot = rest;
             } else {
@@ -207,9 +238,7 @@ fn large(
     // The pivots again, in the same order of operations, then the triangle to its place.
     for (var j = t; j < n; j += WIDTH) {
         var d = a[at + j * stride + j] + used;
-        for (var k = 0u; k < j; k++) {
-            d = fma(-a[at + k * stride + j], a[at + k * stride + j], d);
-        }
+        d = reduced(at, j, j, d);
         a[at + j * stride + j] = sqrt(d);
     }
     storageBarrier();

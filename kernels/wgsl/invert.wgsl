@@ -3,19 +3,26 @@
 // subtracted from all other rows of a and of x, which starts as the identity and ends as the inverse. Where an
 // entry is not finite, a pivot is zero, or the inverse overflows, a becomes the identity and the status 1.
 //
+// Steps: 0 checks, 1 to n eliminate columns 0 to n - 1, n + 1 delivers. A launch runs the steps from `begin` to `end`;
+// `state` keeps a one for a problem that is still good.
+//
 // Launch: 256 invocations a workgroup, one workgroup a problem. `work` has room for x.
 
 struct Params {
     grid: Grid,
     a_view: View,
     status_view: View,
+    state_view: View,
     work_view: View,
     n: u32,
+    begin: u32,
+    end: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 @group(0) @binding(0) var<storage, read_write> a: array<f32>;
 @group(0) @binding(1) var<storage, read_write> status: array<f32>;
-@group(0) @binding(2) var<storage, read_write> work: array<f32>;
+@group(0) @binding(2) var<storage, read_write> state: array<f32>;
+@group(0) @binding(3) var<storage, read_write> work: array<f32>;
 
 var<workgroup> candidates: array<vec2<u32>, 256>;
 
@@ -65,14 +72,22 @@ fn main(
     let x_at = base(params.work_view, problem);
     let n = params.n;
     let stride = params.a_view.row_stride;
+    let state_at = base(params.state_view, problem);
+    var good = state[state_at] != 0.0;
+    workgroupBarrier();
+    var step = params.begin;
     var largest = 0u;
-    for (var e = t; e < n * n; e += 256u) {
-        largest = max(largest, magnitude_bits(a[at + e / n * stride + e % n]));
-        work[x_at + e] = select(0.0, 1.0, e / n == e % n);
+    if (step == 0u) {
+        for (var e = t; e < n * n; e += 256u) {
+            largest = max(largest, magnitude_bits(a[at + e / n * stride + e % n]));
+            work[x_at + e] = select(0.0, 1.0, e / n == e % n);
+        }
+        good = max_lanes(t, largest) < 0x7f800000u;
+        settle();
+        step = 1u;
     }
-    var good = max_lanes(t, largest) < 0x7f800000u;
-    settle();
-    for (var k = 0u; k < n && good; k++) {
+    for (; step < min(params.end, n + 1u) && good; step++) {
+        let k = step - 1u;
         let row = pivot_row(at, k, t);
         let pivot = a[at + row * stride + k];
         good = !is_nan(pivot) && magnitude_bits(pivot) != 0u;
@@ -112,6 +127,12 @@ fn main(
             }
             settle();
         }
+    }
+    if (t == 0u) {
+        state[state_at] = select(0.0, 1.0, good);
+    }
+    if (params.end <= n + 1u) {
+        return;
     }
     largest = 0u;
     for (var e = t; e < n * n; e += 256u) {

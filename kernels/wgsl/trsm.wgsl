@@ -42,8 +42,16 @@ fn main(
         let first = select(i + 1u, 0u, params.forward == 1u);
         let row = t_base + i * params.t_row;
         var rest = x[x_base + i * params.x_step];
-        for (var known = 0u; known < step; known++) {
-            let k = first + known;
+        var k = first;
+        for (; k + 4u <= first + step; k += 4u) {
+            let t_at = row + k * params.t_col;
+            let x_at = x_base + k * params.x_step;
+            rest = fma(-triangle[t_at], x[x_at], rest);
+            rest = fma(-triangle[t_at + params.t_col], x[x_at + params.x_step], rest);
+            rest = fma(-triangle[t_at + 2u * params.t_col], x[x_at + 2u * params.x_step], rest);
+            rest = fma(-triangle[t_at + 3u * params.t_col], x[x_at + 3u * params.x_step], rest);
+        }
+        for (; k < first + step; k++) {
             rest = fma(-triangle[row + k * params.t_col], x[x_base + k * params.x_step], rest);
         }
         x[x_base + i * params.x_step] = rest / triangle[row + i * params.t_col];

@@ -1,5 +1,9 @@
 //! The conformance suite over every backend, geometry, retraction and transport of the registry.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+#[path = "../../crates/lr-linalg/tests/common/devices.rs"]
+mod devices;
+
 use lr_linalg::{Cpu, Linalg, Reference};
 use lr_manifolds::Grid;
 use lr_tests::{
@@ -59,4 +63,28 @@ fn openblas_f64() {
 #[test]
 fn openblas_f32() {
     check(&Cpu::<f32, lr_linalg::OpenBlas>::new(), "openblas f32", 3e-4);
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_f32() {
+    if let Some(b) = devices::wgpu() {
+        check(b, "wgpu f32", 3e-4);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_f64() {
+    if let Some(b) = devices::cuda() {
+        check::<lr_linalg::Cuda<f64>>(&b, "cuda f64", 1e-11);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_f32() {
+    if let Some(b) = devices::cuda() {
+        check::<lr_linalg::Cuda<f32>>(&b, "cuda f32", 3e-4);
+    }
 }

@@ -3,7 +3,9 @@
 
 mod bank;
 mod conditions;
+pub mod gpu;
 mod linalg;
+mod operations;
 mod optim;
 mod options;
 mod output;

@@ -4,7 +4,6 @@
 
 mod assembler;
 mod listed;
-#[cfg(feature = "wgpu")]
 mod shaders;
 
 use std::process::ExitCode;
@@ -54,10 +53,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 pub fn check(missing: Missing) -> Result<Vec<String>, String> {
     let mut skipped = Vec::new();
     let mut faults = listed::faults()?;
-    #[cfg(feature = "wgpu")]
     faults.extend(shaders::faults());
-    #[cfg(not(feature = "wgpu"))]
-    skipped.push("validation of the WGSL kernels (built without the feature `wgpu`)".to_owned());
     match Assembler::find(missing)? {
         Some(assembler) => faults.extend(assemble(&assembler)?),
         None => skipped.push(

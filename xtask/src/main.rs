@@ -7,6 +7,7 @@ mod kernels;
 mod log;
 mod mutants;
 mod report;
+mod stand_in;
 mod test;
 mod tidy;
 
@@ -32,6 +33,7 @@ enum Command {
     /// Measure speed: the optimizers' step, the training step, the linear algebra
     #[command(subcommand)]
     Bench(bench::Bench),
+    BenchGpu(bench::gpu::Options),
     /// Run every test, and try the tests on planted errors
     Test(test::Arguments),
     /// Plant errors into a copy of the sources and see whether the tests catch them
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     }
     match arguments.command {
         Command::Bench(bench) => bench::run(&bench),
+        Command::BenchGpu(options) => bench::gpu::run(&options),
         Command::Test(arguments) => test::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Experiment(experiment) => experiment::run(&experiment),

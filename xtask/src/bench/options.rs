@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use lr_train::config::{Device, ExperimentConfig, OptimizerName, Preset};
+use lr_train::config::{Device, ExperimentConfig, OptimizerName, Precision, Preset};
 
 use super::bank::{Bank, Case};
 use super::race::Turns;
@@ -214,6 +214,9 @@ pub struct TrainOptions {
     /// Where to compute: cpu (default) or cpu-openblas
     #[arg(long)]
     device: Option<Device>,
+    /// What to compute with: f32 (default), or bf16, against which PyTorch runs with autocast
+    #[arg(long)]
+    precision: Option<Precision>,
     /// Race PyTorch with AdamW in turns; `$LR_PYTHON` or python3 must have torch
     #[arg(long, value_enum)]
     vs: Option<TrainPeer>,
@@ -259,6 +262,7 @@ impl TrainOptions {
             for &optimizer in &optimizers {
                 let config = ExperimentConfig {
                     device,
+                    precision: self.precision.unwrap_or(Precision::F32),
                     threads: common.threads,
                     optimizers: vec![optimizer],
                     ..if optimizer.is_grid() {

@@ -97,7 +97,31 @@ struct Series {
     /// Least squares over the quietest rounds of all points; absent where there are fewer than two.
     exponent: Option<f64>,
     law: f64,
+    /// Values at which the step takes at most [`NEAR`] times as long as its tensors alone need through memory.
+    memory_bound: Vec<usize>,
     points: Vec<Outcome>,
+}
+
+/// A step counts as bound by memory when it takes at most this many times as long as its traffic.
+const NEAR: f64 = 2.0;
+
+/// Milliseconds that a step's tensors need through memory at the rate of AdamW, which does nothing but stream
+/// seven: a step reads parameters and gradient and writes parameters, with momentum two tensors more.
+fn traffic(nu: f64, outcome: &Outcome) -> f64 {
+    let tensors = if nu == 0.0 { 3.0 } else { 5.0 };
+    tensors / 7.0 * outcome.adamw_ms.quietest()
+}
+
+/// Where the crossover to memory bound lies, in words.
+fn crossover(axis: Axis, memory_bound: &[usize], points: usize) -> String {
+    match memory_bound {
+        [] => format!("nowhere bound by memory: arithmetic decides at every {axis}"),
+        all if all.len() == points => format!("bound by memory at every {axis}"),
+        some => {
+            let listed: Vec<_> = some.iter().map(usize::to_string).collect();
+            format!("bound by memory at {axis} {}", listed.join(", "))
+        }
+    }
 }
 
 /// Measures the plan's cases along `axis`, prints them and writes `optim-scaling-<axis>.json` and `.svg`.
@@ -114,15 +138,18 @@ pub fn run(plan: &OptimPlan, axis: Axis) -> Result<(), String> {
     }
     let mut all = Vec::new();
     let mut curves = Vec::new();
+    let mut memory = Vec::new();
     for case in &plan.cases {
         let mut series = Series {
             optimizer: case.optimizer.as_str(),
             nu: case.nu,
             exponent: None,
             law: law.exponent,
+            memory_bound: Vec::new(),
             points: Vec::new(),
         };
         let mut points = Vec::new();
+        let mut floor = Vec::new();
         for value in axis.values(&case.bank, plan.common.threads) {
             let (case, threads) = axis.at(value, case, plan.common.threads);
             let outcome = stable.measure(&case, threads)?;
@@ -130,15 +157,26 @@ pub fn run(plan: &OptimPlan, axis: Axis) -> Result<(), String> {
             output::show(format, &outcome.line, label)?;
             // Of a quiet round, so that a disturbance of one point does not pass for a law.
             points.push((value as f64, outcome.ms.quietest()));
+            floor.push((value as f64, traffic(case.nu, &outcome)));
+            if points.last().map(|point| point.1) <= floor.last().map(|point| NEAR * point.1) {
+                series.memory_bound.push(value);
+            }
             series.points.push(outcome);
         }
         series.exponent = exponent(&points);
         if let (Format::Table, Some(p)) = (format, series.exponent) {
-            println!("{} nu {}: cost ~ {axis}^{p:.2}, law {axis}^{}", case.optimizer, case.nu, law.exponent);
+            let bound = crossover(axis, &series.memory_bound, points.len());
+            println!(
+                "{} nu {}: cost ~ {axis}^{p:.2}, law {axis}^{}; {bound}",
+                case.optimizer, case.nu, law.exponent
+            );
         }
         curves.push(Curve { label: case.optimizer.to_string(), points });
+        memory = floor;
         all.push(series);
     }
+    // Of the last case: the tensors of all have the same shapes.
+    curves.push(Curve { label: "memory traffic alone".to_owned(), points: memory });
     let title = format!("Milliseconds of one optimizer step; grey: slope {}", law.exponent);
     let plot = curve_plot(&title, &axis.to_string(), law.exponent, &curves)?;
     output::finish(&plan.common, &format!("optim-scaling-{axis}"), &conditions.end(), &all, &plot)
@@ -158,6 +196,13 @@ mod tests {
         assert_eq!(Axis::Problems.values(&BANK, 2), [4, 8, 16, 32, 64, 128]);
         assert_eq!(Axis::Threads.values(&BANK, 6), [1, 2, 4, 6]);
         assert_eq!(Axis::Threads.values(&BANK, 1), [1]);
+    }
+
+    #[test]
+    fn the_crossover_is_named() {
+        assert!(crossover(Axis::Rank, &[], 5).starts_with("nowhere bound by memory"));
+        assert_eq!(crossover(Axis::Rank, &[16, 32], 5), "bound by memory at rank 16, 32");
+        assert_eq!(crossover(Axis::Rows, &[64, 128], 2), "bound by memory at every rows");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use lr_linalg::Cpu;
-use lr_train::config::{ExperimentConfig, OptimizerName};
+use lr_linalg::{Bf16, Cpu};
+use lr_train::config::{ExperimentConfig, OptimizerName, Precision};
 use lr_train::data::{IGNORE, TokenBatch};
 use lr_train::neural::Neural;
 use lr_train::train::output::peak_rss_mb;
@@ -25,6 +25,7 @@ use super::statistics::{Rounds, Spread, rounded};
 struct Line {
     case: &'static str,
     preset: &'static str,
+    precision: &'static str,
     threads: usize,
     median_ms: f64,
     /// Of that, the optimizers of the attention pairs.
@@ -77,6 +78,9 @@ pub fn run(plan: &TrainPlan) -> Result<(), String> {
             lr_train::config::Device::CpuOpenblas => {
                 measure(&Cpu::<f32, lr_linalg::OpenBlas>::new(), *optimizer, config, turns, peer)
             }
+            lr_train::config::Device::Cpu if config.precision == Precision::Bf16 => {
+                measure(&Cpu::<f32, Bf16>::new(), *optimizer, config, turns, peer)
+            }
             // The plan has been checked: no other device is built in.
             _ => measure(&Cpu::<f32>::new(), *optimizer, config, turns, peer),
         };
@@ -116,6 +120,7 @@ fn measure<B: Neural>(
     let line = Line {
         case: optimizer.as_str(),
         preset: config.preset.as_str(),
+        precision: config.precision.as_str(),
         threads: config.threads,
         median_ms: rounded(ms.spread().median),
         optimizer_ms: rounded(Spread::of(&own.optimizer_ms).median),
@@ -144,6 +149,8 @@ struct PeerModel {
     sequence: usize,
     batch: usize,
     vocabulary: usize,
+    /// `autocast` rounds the operands of products to bf16, as ours do.
+    mode: &'static str,
     compile: bool,
 }
 
@@ -160,6 +167,10 @@ impl PeerModel {
             sequence: model.sequence,
             batch: model.batch,
             vocabulary: model.vocabulary,
+            mode: match config.precision {
+                Precision::F32 => "f32",
+                Precision::Bf16 => "autocast",
+            },
             compile: kind == TrainPeer::TorchCompile,
         }
     }

@@ -43,6 +43,9 @@ impl<T: CudaReal> Factor for Cuda<T> {
         let Dims { batch, cols: n, .. } = a.dims();
         check::square("cholesky", a.dims());
         check::status("cholesky: status", status.dims(), batch);
+        if a.dims().is_empty() {
+            return;
+        }
         let (tries, relative) = match guard {
             PivotGuard::Report => (0, 0.0),
             PivotGuard::Shift { relative } => (MAX_SHIFTS, relative),
@@ -59,7 +62,9 @@ impl<T: CudaReal> Factor for Cuda<T> {
         check::tall("qr", d);
         check::is("qr: r", r.dims(), Dims::square(d.batch, d.cols));
         check::status("qr: status", status.dims(), d.batch);
-        self.householder(&mut a, Some(&mut r), &mut status);
+        if !d.is_empty() {
+            self.householder(&mut a, Some(&mut r), &mut status);
+        }
     }
 
     #[track_caller]
@@ -75,6 +80,9 @@ impl<T: CudaReal> Factor for Cuda<T> {
         check::is("svd: s", s.dims(), Dims::new(batch, 1, cols));
         check::is("svd: v", v.dims(), Dims::square(batch, cols));
         check::status("svd: status", status.dims(), batch);
+        if d.is_empty() {
+            return;
+        }
         let m = rows as f64;
         let args = Args::new().matrix(a.as_ref()).scalar(s.as_ref()).matrix(v.as_ref());
         let args = args.scalar(status.as_ref()).size(rows).size(cols).real::<T>(T::MIN_POSITIVE);
@@ -97,6 +105,9 @@ impl<T: CudaReal> Factor for Cuda<T> {
         let Dims { batch, cols: n, .. } = a.dims();
         check::square("invert", a.dims());
         check::status("invert: status", status.dims(), batch);
+        if a.dims().is_empty() {
+            return;
+        }
         let args = Args::new().matrix(a.as_ref()).scalar(status.as_ref()).size(n);
         self.run(&ptx::INVERT, "invert_real", Grid { blocks: batch, shared: 12 * n }, &args);
     }

@@ -25,6 +25,12 @@ const SPAN: usize = 16384;
 /// Products up to this size are cut into small tiles.
 const NARROW: usize = 32;
 
+/// Longest sums of one launch of a product: longer ones are added up from several.
+const LONGEST: usize = 32768;
+
+/// Largest triangle that one launch solves: of a larger one, halves are solved and multiplied.
+const TRIANGLE: usize = 256;
+
 fn bits(x: f64) -> u32 {
     (x as f32).to_bits()
 }
@@ -93,6 +99,40 @@ impl Wgpu {
         self.pointwise(wgsl::COPY, &mut [x, y], dims, &[0]);
     }
 
+    /// A triangular solve by halves: one solved, its product with the block beside the diagonal subtracted from the
+    /// other, which is solved then.
+    #[track_caller]
+    fn halved_trsm(&self, side: Side, triangle: Triangle, t: Operand<'_, Self>, x: Mut<'_>) {
+        let order = t.dims().rows;
+        let at = order / 2;
+        let block = |rows, cols| Operand { view: t.view.block(rows, cols), op: t.op };
+        let diagonal = [block(0..at, 0..at), block(at..order, at..order)];
+        let beside = match triangle {
+            Triangle::Lower => block(at..order, 0..at),
+            Triangle::Upper => block(0..at, at..order),
+        };
+        let halves: [Mut<'_>; 2] = match side {
+            Side::Left => x.split_rows(at).into(),
+            Side::Right => x.split_cols(at).into(),
+        };
+        let turned = (t.op == Op::Transpose) != (side == Side::Right);
+        let forward = (triangle == Triangle::Lower) != turned;
+        let ([first, second], [first_triangle, second_triangle]) = if forward {
+            (halves, diagonal)
+        } else {
+            let ([a, b], [c, d]) = (halves, diagonal);
+            ([b, a], [d, c])
+        };
+        let (mut first, mut second) = (first, second);
+        self.trsm(side, triangle, first_triangle, first.as_mut());
+        let known = first.as_ref().n();
+        match side {
+            Side::Left => self.gemm(-1.0, beside, known, Scale(1.0), second.as_mut()),
+            Side::Right => self.gemm(-1.0, known, beside, Scale(1.0), second.as_mut()),
+        }
+        self.trsm(side, triangle, second_triangle, second);
+    }
+
     /// Reduces `inputs`, matrices of `d`, to one scalar a problem.
     #[track_caller]
     fn reduce(&self, file: wgsl::Kernel, inputs: &[Argument<'_>], d: Dims, out: &Mut<'_>, words: [u32; 2]) {
@@ -114,6 +154,29 @@ impl Wgpu {
             let kernel = Kernel::new(file, "finish");
             self.launch(&Launch { kernel, arguments, problems, groups: 1, words: &words });
         });
+    }
+}
+
+/// Direction in which an operand is cut, as it is read.
+#[derive(Clone, Copy)]
+enum Cut {
+    Rows,
+    Columns,
+}
+
+impl Operand<'_, Wgpu> {
+    /// The parts before and behind row or column `at`.
+    fn cut(self, cut: Cut, at: usize) -> [Self; 2] {
+        let Dims { rows, cols, .. } = self.view.dims();
+        let views = match (cut, self.op) {
+            (Cut::Rows, Op::None) | (Cut::Columns, Op::Transpose) => {
+                [0..at, at..rows].map(|range| self.view.rows(range))
+            }
+            (Cut::Columns, Op::None) | (Cut::Rows, Op::Transpose) => {
+                [0..at, at..cols].map(|range| self.view.block(0..rows, range))
+            }
+        };
+        views.map(|view| Operand { view, op: self.op })
     }
 }
 
@@ -252,6 +315,12 @@ impl Blas for Wgpu {
     ) {
         let (d, inner) = (c.dims(), a.dims().cols);
         check::gemm(&a, &b, &epilogue, d);
+        if inner > LONGEST {
+            let ([a, a_rest], [b, b_rest]) = (a.cut(Cut::Columns, LONGEST), b.cut(Cut::Rows, LONGEST));
+            let mut c = c;
+            self.gemm(alpha, a, b, epilogue, c.as_mut());
+            return self.gemm(alpha, a_rest, b_rest, Scale(1.0), c);
+        }
         let (beta, other) = match &epilogue {
             Overwrite => (0.0, Argument::from(&c)),
             Scale(beta) => (*beta, Argument::from(&c)),
@@ -279,6 +348,9 @@ impl Blas for Wgpu {
     fn trsm(&self, side: Side, triangle: Triangle, t: Operand<'_, Self>, x: Mut<'_>) {
         let d = x.dims();
         check::trsm(side, t.dims(), d);
+        if t.dims().rows > TRIANGLE {
+            return self.halved_trsm(side, triangle, t, x);
+        }
         let (t_stride, x_stride) = (t.view.layout().row_stride as u32, x.layout().row_stride as u32);
         let (order, vectors, x_step, x_vector) = match side {
             Side::Left => (d.rows, d.cols, x_stride, 1),

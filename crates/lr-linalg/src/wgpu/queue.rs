@@ -5,7 +5,7 @@
 //! once a submission. Pipelines and bind groups are made at first use and kept.
 
 use super::{
-    AdapterInfo, BindingLimit, WgpuBuffer,
+    AdapterInfo, AdapterKind, BindingLimit, WgpuBuffer,
     adapter::Found,
     launch::{BLOCK_WORDS, Launch},
 };
@@ -219,6 +219,16 @@ impl Device {
         (self.most_groups_across as usize).pow(2)
     }
 
+    /// Passes through loops that one invocation may make in a launch. Mesa's lavapipe leaves every loop of a shader
+    /// for good after 65535 passes through all of them together (`LP_MAX_TGSI_LOOP_ITERATIONS`), and computes on
+    /// with what it has; a GPU should answer before its driver takes it for dead.
+    pub(super) fn loop_budget(&self) -> usize {
+        match self.info.kind {
+            AdapterKind::Software => 50_000,
+            AdapterKind::Hardware => 1 << 22,
+        }
+    }
+
     pub(super) fn binding_limit(&self) -> u64 {
         self.most_bytes_bound
     }
@@ -231,6 +241,12 @@ impl Device {
         let memory = if len == 0 { None } else { Some(self.create(bytes)?) };
         self.counters.allocations.fetch_add(u64::from(len > 0), Relaxed);
         Ok(WgpuBuffer { memory, id, len, device: Weak::clone(&self.this) })
+    }
+
+    /// A buffer of a device that has failed: nothing is recorded any more.
+    pub(super) fn useless(&self, len: usize) -> WgpuBuffer {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        WgpuBuffer { memory: None, id, len, device: Weak::clone(&self.this) }
     }
 
     fn create(&self, bytes: usize) -> Result<wgpu::Buffer, DeviceError> {
@@ -301,6 +317,9 @@ impl Device {
         block: &[u32; BLOCK_WORDS],
         groups: usize,
     ) {
+        if self.check().is_err() {
+            return;
+        }
         let mut guard = locked(&self.recorder);
         let recorder = &mut *guard;
         let kernel = launch.kernel;
@@ -360,7 +379,13 @@ impl Device {
         });
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            source: wgpu::ShaderSource::Wgsl(match std::env::var("LR_WGSL_DIR") {
+                Ok(d) => {
+                    let r = |f: &str| std::fs::read_to_string(format!("{d}/{f}.wgsl")).unwrap();
+                    (r("common/view") + "\n" + &r("common/reduce") + "\n" + &r(kernel.name)).into()
+                }
+                Err(_) => kernel.source.into(),
+            }),
         });
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

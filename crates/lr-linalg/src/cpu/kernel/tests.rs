@@ -192,7 +192,7 @@ fn rounded(x: f64) -> f64 {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn bf16_products() {
-    if !super::has_bf16() {
+    if !has_bf16() {
         println!("skipped: this processor has no dot products of bf16");
         return;
     }
@@ -209,7 +209,7 @@ fn bf16_products() {
                     c.data.fill(f32::NAN);
                 }
                 let (x, y) = (Source { panel: a.panel(), op: op_a }, Source { panel: b.panel(), op: op_b });
-                super::gemm_bf16(1.5, x, y, beta as f32, c.panel_mut());
+                gemm_bf16(1.5, x, y, beta as f32, c.panel_mut());
                 c.assert_frame(&what);
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let terms = (0..k).map(|p| rounded(a.get(op_a, i, p)) * rounded(b.get(op_b, p, j)));
