@@ -54,7 +54,8 @@ impl Run<'_> {
     #[inline]
     fn place(&self, space: Space, base: &Lanes, address: Address, lane: usize, bytes: u32) -> Outcome<Place> {
         let (space, address) = resolve(space, base[lane].wrapping_add(address.offset as u64));
-        if address % u64::from(bytes) != 0 {
+        // Sizes are powers of two.
+        if address & u64::from(bytes - 1) != 0 {
             return trouble(lane, FaultKind::Misaligned { space, address, bytes });
         }
         Ok(Place { lane, space, address, bytes })

@@ -53,7 +53,7 @@ const SCHEDULES: [Schedule; 2] = [Schedule::InOrder, Schedule::Random(7)];
 
 /// Instructions that a launch may take beyond what the healthy kernel's longest takes.
 fn limit(progress: &Progress) -> u64 {
-    4 * progress.most_steps + 20_000
+    2 * progress.most_steps + 20_000
 }
 
 /// Whether some check or case notices a fault.

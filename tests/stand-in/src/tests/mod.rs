@@ -1,6 +1,7 @@
 //! The stand-in by itself: queues, faults and graphs through its state, the routines through device memory, and
 //! one walk through the entry points.
 
+mod coverage;
 mod driver;
 mod entry_points;
 mod routines;
