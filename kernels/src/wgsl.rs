@@ -53,4 +53,15 @@ kernels! {
     JACOBI_SVD = "jacobi_svd" ["reduce"] { "main" }
     EIGH = "eigh" ["reduce"] { "main" }
     INVERT = "invert" ["reduce"] { "main" }
+    EMBED = "embed" { "main" }
+    EMBED_BACKWARD = "embed_backward" { "main" }
+    RMS_NORM = "rms_norm" ["reduce"] { "main" }
+    RMS_NORM_BACKWARD = "rms_norm_backward" ["reduce"] { "main" }
+    SQUARED_RELU = "squared_relu" { "main" }
+    SQUARED_RELU_BACKWARD = "squared_relu_backward" { "main" }
+    ROTATE = "rotate" { "main" }
+    CAUSAL_ATTENTION = "causal_attention" { "main" }
+    CAUSAL_ATTENTION_BACKWARD = "causal_attention_backward" { "queries", "keys" }
+    CROSS_ENTROPY = "cross_entropy" ["reduce"] { "main" }
+    CROSS_ENTROPY_BACKWARD = "cross_entropy_backward" ["reduce"] { "main" }
 }

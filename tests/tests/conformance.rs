@@ -1,6 +1,6 @@
 //! The conformance suite over every backend, geometry, retraction and transport of the registry.
 
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 #[path = "../../crates/lr-linalg/tests/common/devices.rs"]
 mod devices;
 
@@ -70,5 +70,21 @@ fn openblas_f32() {
 fn wgpu_f32() {
     if let Some(b) = devices::wgpu() {
         check(b, "wgpu f32", 3e-4);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_f64() {
+    if let Some(b) = devices::cuda() {
+        check::<lr_linalg::Cuda<f64>>(&b, "cuda f64", 1e-11);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_f32() {
+    if let Some(b) = devices::cuda() {
+        check::<lr_linalg::Cuda<f32>>(&b, "cuda f32", 3e-4);
     }
 }

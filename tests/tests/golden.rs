@@ -1,6 +1,10 @@
 //! Our optimizers against trajectories made by an independent implementation: points, gradients,
 //! momenta, norms and repairs to 1e-10 relative in f64.
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+#[path = "../../crates/lr-linalg/tests/common/devices.rs"]
+mod devices;
+
 use lr_linalg::{Cpu, Dims, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
     Base, Factors, GradientRepair, Grid, Health, Manifold, NormKind, Ray, Retraction, State,
@@ -22,6 +26,7 @@ struct Runner<'a, B> {
     case: &'a Case,
     index: &'a Index,
     arrays: &'a mut Arrays,
+    tolerance: f64,
     worst: f64,
 }
 
@@ -113,7 +118,7 @@ impl<B: Linalg> Runner<'_, B> {
         let error = ours.relative_error(golden);
         // `f64::max` prefers a number to NaN.
         self.worst = if error.is_nan() { error } else { self.worst.max(error) };
-        if error.is_nan() || error > TOLERANCE {
+        if error.is_nan() || error > self.tolerance {
             println!("{} on {}: {what} is off by {error:.2e}", self.case.name, B::NAME);
         }
     }
@@ -263,7 +268,7 @@ fn saved_momentum<B: Linalg, M: Manifold<B>>(b: &B, m: &M, optimizer: &impl Bank
 }
 
 /// The worst error of a case.
-fn run<B: Linalg>(b: &B, case: &Case, index: &Index, arrays: &mut Arrays) -> f64 {
+fn run<B: Linalg>(b: &B, case: &Case, index: &Index, arrays: &mut Arrays, tolerance: f64) -> f64 {
     let partial = case.name.contains("partial");
     let optimizer = match case.optimizer.as_deref() {
         Some(name) => name,
@@ -278,19 +283,63 @@ fn run<B: Linalg>(b: &B, case: &Case, index: &Index, arrays: &mut Arrays) -> f64
         Some("qr") => StiefelRetraction::Qr,
         _ => StiefelRetraction::Polar,
     };
-    let mut runner = Runner { b, case, index, arrays, worst: 0.0 };
+    let mut runner = Runner { b, case, index, arrays, tolerance, worst: 0.0 };
     registry::visit_named(optimizer, &grid, stiefel, &mut runner);
     runner.worst
 }
 
 fn run_on_every_backend(case: &Case, index: &Index, arrays: &mut Arrays) -> f64 {
-    let mut worst = run(&Reference::<f64>::new(), case, index, arrays);
-    worst = worst.max(run(&Cpu::<f64>::new(), case, index, arrays));
+    let mut worst = run(&Reference::<f64>::new(), case, index, arrays, TOLERANCE);
+    worst = worst.max(run(&Cpu::<f64>::new(), case, index, arrays, TOLERANCE));
     #[cfg(feature = "openblas")]
     {
-        worst = worst.max(run(&Cpu::<f64, lr_linalg::OpenBlas>::new(), case, index, arrays));
+        worst = worst.max(run(&Cpu::<f64, lr_linalg::OpenBlas>::new(), case, index, arrays, TOLERANCE));
     }
     worst
+}
+
+/// Tolerance in f32, for the largest entry of a matrix. A step is about ten products and factorizations in a row, whose
+/// sums have about ten terms: the error bounds of sums and products add up to a hundred roundings.
+const SINGLE: f64 = 100.0 * f32::EPSILON as f64;
+
+/// Every case on one backend.
+fn follow<B: Linalg>(b: &B, what: &str, tolerance: f64) {
+    let dir = golden::folder().join("optimizers");
+    let index: Index = golden::read_index(&dir).unwrap();
+    let (mut worst, mut failed) = (0.0f64, Vec::new());
+    for case in &index.cases {
+        let mut arrays = Arrays::open(&dir.join(&case.file)).unwrap();
+        let error = run(b, case, &index, &mut arrays, tolerance);
+        worst = worst.max(error);
+        // Not "above": a NaN fails.
+        if !matches!(error.partial_cmp(&tolerance), Some(Ordering::Less | Ordering::Equal)) {
+            failed.push(format!("{}: {error:.2e}", case.name));
+        }
+    }
+    println!("golden trajectories on {what}: worst relative error {worst:.2e}");
+    assert!(failed.is_empty(), "{what}: beyond {tolerance:e} relative:\n{}", failed.join("\n"));
+}
+
+#[test]
+fn single_precision_follows_the_golden_trajectories() {
+    follow(&Cpu::<f32>::new(), "cpu f32", SINGLE);
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn cuda_follows_the_golden_trajectories() {
+    if let (Some(double), Some(single)) = (devices::cuda::<f64>(), devices::cuda::<f32>()) {
+        follow(&double, "cuda f64", TOLERANCE);
+        follow(&single, "cuda f32", SINGLE);
+    }
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_follows_the_golden_trajectories() {
+    if let Some(b) = devices::wgpu() {
+        follow(b, "wgpu f32", SINGLE);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod kernels;
 mod log;
 mod mutants;
 mod report;
+mod stand_in;
 mod test;
 mod tidy;
 

@@ -1,7 +1,8 @@
-//! `cargo xtask test`: every test of the workspace, each library crate built alone, and planted errors that
-//! the tests must catch. What this machine lacks is skipped, and said.
+//! `cargo xtask test`: every test of the workspace, the GPU kernels, each library crate built alone, and planted errors
+//! that the tests must catch. What this machine lacks is skipped, and said.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
@@ -9,14 +10,16 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::ValueEnum;
 
 use crate::cargo::{cargo, line, run as run_command, target_folder};
+use crate::kernels::{self, Missing};
 use crate::mutants;
+use crate::stand_in;
 use crate::tidy::workspace_root;
 
 /// Crates that others may depend on, one without the rest.
-const LIBRARIES: [&str; 4] = ["lr-linalg", "lr-manifolds", "lr-optim", "lr-train"];
+const LIBRARIES: [&str; 5] = ["lr-linalg", "lr-manifolds", "lr-optim", "lr-train", "lr-apps"];
 
 /// Features that need nothing of the system.
-const FEATURES: [&str; 3] = ["fineweb", "nalgebra", "ndarray"];
+const FEATURES: [&str; 5] = ["fineweb", "nalgebra", "ndarray", "wgpu", "cuda"];
 
 /// A program that links only where the library has BLAS and LAPACK.
 const PROBE: &str =
@@ -33,12 +36,24 @@ enum Planted {
     All,
 }
 
+/// Which CUDA libraries the tests run against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cuda {
+    /// The stand-in, which runs the kernels in an interpreter with all checks on
+    StandIn,
+    /// Those of this machine; with them a device is required
+    System,
+}
+
 /// Options of the command.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Which planted errors the tests must catch
     #[arg(long, value_enum, default_value = "quick")]
     planted: Planted,
+    /// Which CUDA libraries the tests run against
+    #[arg(long, value_enum, default_value = "stand-in")]
+    cuda: Cuda,
 }
 
 /// Runs the command.
@@ -62,9 +77,12 @@ fn test(arguments: &Arguments) -> Result<(), String> {
         features.push("openblas");
     }
     let features = features.join(",");
+    let mut skipped = kernels::check(Missing::Say)?;
+    let devices = Devices::find(arguments.cuda)?;
     let step = |arguments: &[&str]| {
         let mut command = cargo(&root);
         command.args(arguments);
+        devices.show(&mut command);
         println!("==> {}", line(&command));
         run_command(&mut command)
     };
@@ -80,10 +98,45 @@ fn test(arguments: &Arguments) -> Result<(), String> {
     // That the list fits the sources is a unit test of this package.
     selection.map_or(Ok(()), |selection| mutants::hunt(&selection))?;
     if !features.ends_with("openblas") {
-        println!("skipped: OpenBLAS engine (libopenblas not found; apt-get install libopenblas-dev)");
+        skipped.push("OpenBLAS engine (libopenblas not found; apt-get install libopenblas-dev)".to_owned());
     }
-    println!("skipped: GPU backends (not built yet)");
+    skipped.extend(devices.missing);
+    skipped.iter().for_each(|skipped| println!("skipped: {skipped}"));
     Ok(())
+}
+
+/// The GPUs that tests must find.
+struct Devices {
+    /// For `LR_REQUIRE_DEVICES`.
+    required: Vec<&'static str>,
+    /// In front of the libraries' search path.
+    libraries: Option<OsString>,
+    missing: Option<String>,
+}
+
+impl Devices {
+    fn find(cuda: Cuda) -> Result<Self, String> {
+        let mut devices = Self { required: vec!["cuda"], libraries: None, missing: None };
+        if cuda == Cuda::StandIn {
+            let path = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+            let folders = std::iter::once(stand_in::folder()?).chain(env::split_paths(&path));
+            devices.libraries = Some(env::join_paths(folders).map_err(|error| error.to_string())?);
+        }
+        if lr_linalg::Wgpu::adapters().is_empty() {
+            let message = "wgpu backend (no adapter; apt-get install libvulkan1 mesa-vulkan-drivers for a software one)";
+            devices.missing = Some(message.to_owned());
+        } else {
+            devices.required.push("wgpu");
+        }
+        Ok(devices)
+    }
+
+    fn show(&self, command: &mut Command) {
+        command.env("LR_REQUIRE_DEVICES", self.required.join(","));
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+    }
 }
 
 /// Whether the system has an OpenBLAS to link with, LAPACK included: links a program that calls both.

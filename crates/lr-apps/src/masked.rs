@@ -71,19 +71,14 @@ impl MaskedData {
     }
 
     /// The leading `rank` singular triplets of the training entries, scaled up by the share seen: `(U, V
-    /// Sigma / share)`.
+    /// Sigma / share)`; singular values that differ little may stand in any order.
     ///
     /// # Errors
     /// [`AppError`] when the memory cannot be had.
-    pub fn spectral_start(
-        &self,
-        b: &Host,
-        rank: usize,
-        share: f64,
-        rng: &mut StdRng,
-    ) -> Result<[Dense; 2], AppError> {
+    pub fn leading_triplets(&self, b: &Host, rank: usize, rng: &mut StdRng) -> Result<[Dense; 2], AppError> {
         const ITERATIONS: usize = 10;
         let (m, n) = (self.train.mask().rows(), self.train.mask().cols());
+        let share = self.train.mask().len() as f64 / (m as f64 * n as f64);
         let (mut u, mut w) = (Dense::zeros(m, rank), Dense::normal(n, rank, rng));
         for _ in 0..ITERATIONS {
             let v = w.orthonormalized(b)?;

@@ -1,10 +1,11 @@
 //! Spherical data fitting: a matrix of rank `r* = 6` with rows of norm 1 from few of its entries, and
 //! completion without a constraint beside it.
 //!
-//! `f(X) = |P_Omega(X - A)|^2 / 2` over rank at most r and unit rows. Two starts, which are not the same
-//! task: `random` knows nothing of `A`; `true columns` is made of columns of `A`, as in the slides' own code,
-//! and leaks the answer. Train and test errors belong together: with r > r* the samples can be fitted without
-//! the matrix being found.
+//! `f(X) = |P_Omega(X - A)|^2 / 2` over rank at most r and unit rows. Three starts ([`Start`]), which are not
+//! the same task. Train and test errors belong together: with r > r* the samples can be fitted without the
+//! matrix being found.
+
+mod instance;
 
 use crate::{
     cone,
@@ -14,6 +15,7 @@ use crate::{
     page::{self, Section},
     session::{RunSummary, Session},
 };
+use instance::orthonormal_right;
 use lr_linalg::{Blas, Map, Threads, sparse::Orientation};
 use lr_manifolds::{
     EmbeddedProjection, FactorSpace, Factors, FixedRankEmbedded, Grid, LevelSet, SampledMatrix,
@@ -27,14 +29,10 @@ use lr_optim::solve::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
+pub use instance::{Instance, Start, require_rank};
+
 /// Rank of the hidden matrix.
 pub const TRUE_RANK: usize = 6;
-
-/// Inner iterations of trust regions at most.
-const MOST_INNER: usize = 300;
-
-/// Order of the inner iteration's stop at over-estimated ranks.
-const EARLY_THETA: f64 = 0.25;
 
 /// What is run.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,96 +85,6 @@ impl Config {
     }
 }
 
-/// Where a solver starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Unit rows and an orthonormal basis, both random.
-    Random,
-    /// Columns of the hidden matrix, rows scaled to norm 1, and a random orthonormal basis: leaks the answer.
-    TrueColumns,
-}
-
-impl Start {
-    /// Name as in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::TrueColumns => "true columns",
-        }
-    }
-}
-
-/// A hidden matrix `H V^T` with its samples.
-#[derive(Debug)]
-pub struct Instance {
-    h: Dense,
-    v: Dense,
-    /// Training and test entries.
-    pub data: MaskedData,
-}
-
-impl Instance {
-    /// Unit rows of random direction times a random orthonormal basis.
-    ///
-    /// # Errors
-    /// [`AppError`] when there is no such matrix.
-    pub fn spherical(
-        b: &Host,
-        m: usize,
-        n: usize,
-        share: Sampling,
-        rng: &mut StdRng,
-    ) -> Result<Self, AppError> {
-        require_rank(TRUE_RANK, m, n)?;
-        let h = Dense::normal(m, TRUE_RANK, rng).with_unit_rows();
-        let v = Dense::normal(n, TRUE_RANK, rng).orthonormalized(b)?;
-        let data = MaskedData::sample(&h, &v, share, rng)?;
-        Ok(Self { h, v, data })
-    }
-
-    /// A start of rank at most r.
-    ///
-    /// # Errors
-    /// [`AppError::Data`] when the rank exceeds the matrix.
-    pub fn start(
-        &self,
-        b: &Host,
-        start: Start,
-        rank: usize,
-        rng: &mut StdRng,
-    ) -> Result<Factors<Host>, AppError> {
-        let (m, n) = (self.h.rows, self.v.rows);
-        require_rank(rank, m, n)?;
-        let (left, right) = match start {
-            Start::Random => (
-                Dense::normal(m, rank, rng).with_unit_rows(),
-                Dense::normal(n, rank, rng).orthonormalized(b)?,
-            ),
-            Start::TrueColumns => {
-                let entry =
-                    |i: usize, j: usize| self.h.row(i).iter().zip(self.v.row(j)).map(|(a, c)| a * c).sum();
-                let columns = Dense::from_fn(m, rank, entry).with_unit_rows();
-                // A basis of unit vectors would invite spikes at entries that nobody sampled.
-                (columns, Dense::normal(n, rank, rng).orthonormalized(b)?)
-            }
-        };
-        Ok(Factors { left: left.upload(b)?, right: right.upload(b)? })
-    }
-}
-
-/// Refuses a rank that no `m x n` matrix has.
-///
-/// # Errors
-/// [`AppError::Data`] naming the two.
-pub fn require_rank(rank: usize, m: usize, n: usize) -> Result<(), AppError> {
-    if rank == 0 || rank > m.min(n) {
-        return Err(AppError::Data(format!(
-            "rank {rank} is not between 1 and the smaller side of {m} x {n}"
-        )));
-    }
-    Ok(())
-}
-
 /// The solvers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
@@ -211,15 +119,7 @@ impl Method {
     }
 }
 
-/// What is known of the rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Knowledge {
-    Exact,
-    OverEstimated,
-}
-
 struct Task<'t, S> {
-    knowledge: Knowledge,
     group: &'t str,
     set: S,
     omega: f64,
@@ -251,18 +151,12 @@ fn solve<S: LevelSet<Host>>(
         (DecouplingRetraction::Second, DecouplingProjection, SvdRetraction::default());
     let label = format!("{}{}", method.name(), task.label);
     let (fixed, factors) = (fixed()?, FactorSpace::new(m, n, task.rank)?);
-    // Where the rank is over-estimated the Hessian is indefinite beside the solution in directions that
-    // hardly move X:
-    // an inner iteration that stops early stays out of them.
-    let theta = if task.knowledge == Knowledge::OverEstimated { EARLY_THETA } else { 1.0 };
-    let trust_regions = TrustRegions { inner: MOST_INNER, theta, ..TrustRegions::default() };
+    let trust_regions = TrustRegions::default();
     type Found = Result<Solution<Host>, SolveError>;
     let work = |watch: &mut dyn FnMut(&Iteration)| -> Found {
         let p = &mut problem;
         match method {
-            Method::TrustRegions => {
-                TrustRegions::default().solve(b, &manifold, &second, p, start, &stop, watch)
-            }
+            Method::TrustRegions => trust_regions.solve(b, &manifold, &second, p, start, &stop, watch),
             Method::ConjugateGradients => ConjugateGradients::default().solve(
                 b,
                 &manifold,
@@ -341,16 +235,8 @@ pub fn run(config: &Config, threads: Threads, session: &mut Session<'_>) -> Resu
                     Method::TrustRegions => (1e-14, 300),
                     _ => (1e-11, 1000),
                 };
-                let task = Task {
-                    knowledge: Knowledge::Exact,
-                    group: &group,
-                    set: Oblique,
-                    omega,
-                    rank: TRUE_RANK,
-                    tolerance,
-                    most,
-                    label,
-                };
+                let task =
+                    Task { group: &group, set: Oblique, omega, rank: TRUE_RANK, tolerance, most, label };
                 let x = instance.start(&b, start, TRUE_RANK, &mut rng)?;
                 solve(session, &b, &task, method, &instance.data, x)?;
             }
@@ -359,16 +245,7 @@ pub fn run(config: &Config, threads: Threads, session: &mut Session<'_>) -> Resu
     let group = "Spherical fitting: baselines that do not know the constraint, and projected gradients";
     for (method, most) in [(Method::FixedRankCg, 500), (Method::LrFactors, 500), (Method::P2gd, 300)] {
         let (label, tolerance) = (", random start".to_owned(), 1e-11);
-        let task = Task {
-            knowledge: Knowledge::Exact,
-            group,
-            set: Oblique,
-            omega: 0.5,
-            rank: TRUE_RANK,
-            tolerance,
-            most,
-            label,
-        };
+        let task = Task { group, set: Oblique, omega: 0.5, rank: TRUE_RANK, tolerance, most, label };
         let x = instance.start(&b, Start::Random, TRUE_RANK, &mut rng)?;
         solve(session, &b, &task, method, &instance.data, x)?;
     }
@@ -377,18 +254,10 @@ pub fn run(config: &Config, threads: Threads, session: &mut Session<'_>) -> Resu
     let instance = Instance::spherical(&b, m, n, share, &mut rng)?;
     let group = format!("Over-estimated ranks, {:.0} % of the entries", 100.0 * config.dense_sampling);
     for &rank in &config.ranks {
-        for start in [Start::Random, Start::TrueColumns] {
+        for start in [Start::Spectral, Start::Random, Start::TrueColumns] {
             let label = format!(", {} start, rank {rank}", start.name());
-            let task = Task {
-                knowledge: Knowledge::OverEstimated,
-                group: &group,
-                set: Oblique,
-                omega: 0.5,
-                rank,
-                tolerance: 1e-14,
-                most: 30,
-                label,
-            };
+            let task =
+                Task { group: &group, set: Oblique, omega: 0.5, rank, tolerance: 1e-14, most: 30, label };
             let x = instance.start(&b, start, rank, &mut rng)?;
             solve(session, &b, &task, Method::TrustRegions, &instance.data, x)?;
         }
@@ -404,9 +273,10 @@ pub fn run(config: &Config, threads: Threads, session: &mut Session<'_>) -> Resu
     );
     let text = vec![
         "The start called true columns is made of columns of the hidden matrix and leaks the answer; the \
-         random one \
-         does not. With more columns than the true rank the training error alone proves nothing: the completion is \
-         then not unique, and only the test error tells whether the matrix was found."
+         random one and the spectral one, made of the samples alone, do not. With more columns than the true \
+         rank the training error alone proves nothing: a single row or column changed where nobody sampled \
+         it costs a rank and no training error, so the completion is then not unique, and only the test \
+         error tells whether the matrix was found."
             .to_owned(),
     ];
     let notes = Section { title: "How to read the errors".to_owned(), text, figures: Vec::new() };
@@ -426,7 +296,7 @@ fn completion(
     let share = 5.0 * (rank * (2 * n - rank)) as f64 / (n * n) as f64;
     let (h, v) = (Dense::normal(n, rank, rng), Dense::normal(n, rank, rng));
     let data = MaskedData::sample(&h, &v, Sampling { train: share, test: 0.1 * share }, rng)?;
-    let [u, w] = data.spectral_start(b, rank, share, rng)?;
+    let [u, w] = data.leading_triplets(b, rank, rng)?;
     // M_h asks for an orthonormal right factor, the spectral start has a left one.
     let turned = orthonormal_right(b, &u, &w)?;
     let spectral = (u, w);
@@ -440,16 +310,7 @@ fn completion(
         Method::P2gd,
     ] {
         let label = format!(", completion {n} x {n}");
-        let task = Task {
-            knowledge: Knowledge::Exact,
-            group,
-            set: Unconstrained,
-            omega: 0.5,
-            rank,
-            tolerance: 1e-10,
-            most: 400,
-            label,
-        };
+        let task = Task { group, set: Unconstrained, omega: 0.5, rank, tolerance: 1e-10, most: 400, label };
         let on_m_h = matches!(method, Method::ConjugateGradients | Method::TrustRegions | Method::P2gd);
         let (left, right) = if on_m_h { &turned } else { &spectral };
         let start = Factors { left: left.upload(b)?, right: right.upload(b)? };
@@ -458,11 +319,5 @@ fn completion(
     Ok(())
 }
 
-/// `u w^T` as `h v^T` with orthonormal `v`.
-fn orthonormal_right(b: &Host, u: &Dense, w: &Dense) -> Result<(Dense, Dense), AppError> {
-    use crate::dense::Product::{FirstTransposed, SecondTransposed};
-    let v = w.orthonormalized(b)?;
-    let triangle = v.product(b, w, FirstTransposed)?;
-    let h = u.product(b, &triangle, SecondTransposed)?;
-    Ok((h, v))
-}
+#[cfg(test)]
+mod tests;

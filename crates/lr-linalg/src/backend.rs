@@ -61,6 +61,17 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// [`DeviceError::OutOfMemory`], or an earlier sticky error.
     fn alloc(&self, len: usize) -> Result<Self::Buffer, DeviceError>;
 
+    /// Memory for `len` zeros in the middle of a step, where nobody can take an error; see [`crate::Scratch`].
+    ///
+    /// A device whose failures stick gives memory that operations leave alone, and reports
+    /// [`DeviceError::OutOfMemory`] at the next [`Backend::sync`] or [`Backend::download`].
+    ///
+    /// # Panics
+    /// If there is no memory, on other backends.
+    fn alloc_within_step(&self, len: usize) -> Self::Buffer {
+        self.alloc(len).unwrap_or_else(|e| panic!("scratch: {e}"))
+    }
+
     /// Copies host values (row-major) to the device.
     ///
     /// # Panics

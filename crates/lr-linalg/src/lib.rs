@@ -17,7 +17,8 @@
 //!
 //! [`Cpu`] computes on host memory, in `f32` or `f64`, on one of two engines: [`Faer`], pure Rust, or
 //! `OpenBlas`, the system's BLAS and LAPACK (feature `openblas`; needs `libopenblas`). [`Reference`] is
-//! the naive specification that backends are compared with. The features `nalgebra` and `ndarray` add
+//! the naive specification that backends are compared with. `Cuda` (feature `cuda`) computes on NVIDIA GPUs, with
+//! libraries that it loads at run time. The features `nalgebra` and `ndarray` add
 //! conversions of [`Mats`].
 //!
 //! # Example

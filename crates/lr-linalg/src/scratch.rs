@@ -15,6 +15,10 @@ impl<B: Backend> Chunk<B> {
     fn new(backend: &B, capacity: usize) -> Result<Self, DeviceError> {
         Ok(Self { buffer: backend.alloc(capacity)?, capacity, next: OnceCell::new() })
     }
+
+    fn within_step(backend: &B, capacity: usize) -> Self {
+        Self { buffer: backend.alloc_within_step(capacity), capacity, next: OnceCell::new() }
+    }
 }
 
 /// Every matrix of the arena starts on a multiple of this many elements (a cache line of `f32`).
@@ -50,11 +54,12 @@ impl<B: Backend> Scratch<B> {
     /// Runs `work` with a fresh scope. Everything taken from the scope is released at its end.
     ///
     /// # Panics
-    /// If the device has no memory for what an earlier scope was seen to need.
+    /// If the device has no memory for what an earlier scope was seen to need; see
+    /// [`Backend::alloc_within_step`] for the devices on which that is an error instead.
     pub fn scope<R>(&mut self, work: impl FnOnce(&Scope<'_, B>) -> R) -> R {
         if self.first.next.get().is_some() {
             let capacity = self.capacity();
-            self.first = Chunk::new(&self.backend, capacity).unwrap_or_else(|e| panic!("scratch: {e}"));
+            self.first = Chunk::within_step(&self.backend, capacity);
         }
         work(&Scope {
             backend: &self.backend,
@@ -78,7 +83,8 @@ impl<'s, B: Backend> Scope<'s, B> {
     /// Matrices with unspecified contents.
     ///
     /// # Panics
-    /// If the device is out of memory, or while an inner scope is open: the two would overlap.
+    /// While an inner scope is open: the two would overlap. If memory runs out, but see
+    /// [`Backend::alloc_within_step`].
     #[track_caller]
     pub fn take(&self, dims: Dims) -> MatsMut<'_, B> {
         assert!(!self.nested.get(), "take from the inner scope while one is open");
@@ -87,7 +93,7 @@ impl<'s, B: Backend> Scope<'s, B> {
             let current = self.chunk.get();
             let next = current.next.get_or_init(|| {
                 let capacity = len.max(2 * current.capacity);
-                Box::new(Chunk::new(self.backend, capacity).unwrap_or_else(|e| panic!("scratch: {e}")))
+                Box::new(Chunk::within_step(self.backend, capacity))
             });
             self.chunk.set(next);
             self.top.set(0);

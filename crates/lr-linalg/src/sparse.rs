@@ -6,9 +6,9 @@
 //!
 //! | operation | equation | function |
 //! |---|---|---|
-//! | sampled product | `d_e = <l_i, r_j>` for every stored `e = (i, j)` | [`SparseMask::sample`] |
+//! | sampled product | `d_e = <l_i, r_j>` for every stored `e = (i, j)` | [`SparseMask::sample`], [`SparseMask::sampled_sums`] |
 //! | products | `S R` and `S^T L` | [`SparseMatrix::times`], [`SparseMatrix::transposed_times`] |
-//! | residual and its products | `d_e = <l_i, r_j> - a_e`, `D R`, `D^T L`, `sum d_e^2` | [`SparseMask::residual`] |
+//! | residual and its products | `d_e = <l_i, r_j> - a_e`, `D R`, `D^T L`, `sum d_e^2` | [`SparseMask::residual`], [`SparseMask::residual_product`] |
 //! | curvature products | `d_e = <[k_i h_i], [v_j w_j]>`, `(D V, E W)`, `(E^T K, D^T H)` | [`SparseMask::curvature`] |
 //!
 //! The last two recompute the sampled product in either orientation instead of permuting it: a gather of the
@@ -112,8 +112,18 @@ impl SparseMask {
     /// # Panics
     /// If `by_row` has not one value for each entry.
     pub fn reorder<T: Scalar>(&self, by_row: &[T]) -> Vec<T> {
-        assert_eq!(by_row.len(), self.len(), "one value for each stored entry");
-        self.origin.iter().map(|&e| by_row[e as usize]).collect()
+        let mut by_col = vec![T::ZERO; self.len()];
+        self.reorder_into(by_row, &mut by_col);
+        by_col
+    }
+
+    /// The same into a slice.
+    ///
+    /// # Panics
+    /// If the slices have not one value for each entry.
+    pub fn reorder_into<T: Scalar>(&self, by_row: &[T], by_col: &mut [T]) {
+        assert_eq!([by_row.len(), by_col.len()], [self.len(); 2], "one value for each stored entry");
+        by_col.iter_mut().zip(&self.origin).for_each(|(x, &e)| *x = by_row[e as usize]);
     }
 
     pub(crate) fn lines(&self, orientation: Orientation) -> &Lines {
@@ -144,6 +154,21 @@ impl SparseMask {
         (sums[0], sums[1])
     }
 
+    /// `(<d, d>, <d, other>)` alone of [`SparseMask::sample`].
+    ///
+    /// # Panics
+    /// If shapes differ.
+    pub fn sampled_sums<T: Scalar>(
+        &self,
+        threads: Threads,
+        tables: [&Table<T>; 2],
+        other: &[T],
+    ) -> (f64, f64) {
+        let pass = self.pass(Orientation::Rows, tables, other);
+        let [square, mixed] = kernels::run(threads, pass, &mut [], &mut [], Work::Sums);
+        (square, mixed)
+    }
+
     /// The residual `d_e = <own_i, other_j> - data_e` of an orientation and its product with the other table,
     /// into `product` (padded as the tables); returns `sum d_e^2`. `data` is in the order of the orientation.
     ///
@@ -161,6 +186,23 @@ impl SparseMask {
         let pass = self.pass(orientation, tables, data);
         product.reshape_like(pass.own);
         kernels::run(threads, pass, d, product.data_mut(), Work::Residual)[0]
+    }
+
+    /// The product alone of [`SparseMask::residual`].
+    ///
+    /// # Panics
+    /// If shapes differ.
+    pub fn residual_product<T: Scalar>(
+        &self,
+        threads: Threads,
+        orientation: Orientation,
+        tables: [&Table<T>; 2],
+        data: &[T],
+        product: &mut Table<T>,
+    ) {
+        let pass = self.pass(orientation, tables, data);
+        product.reshape_like(pass.own);
+        kernels::run(threads, pass, &mut [], product.data_mut(), Work::Product);
     }
 
     /// With the sampled product `d_e` of the two tables (two halves each) and the given values `e_e`: the
@@ -203,7 +245,9 @@ impl SparseMask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Sample,
+    Sums,
     Residual,
+    Product,
     Curvature(Halves),
 }
 

@@ -192,6 +192,19 @@ fn a_lost_device_is_an_error_everywhere() {
     }
 }
 
+/// Scratch has nobody to report to: the work goes on, and the next wait tells.
+#[test]
+fn scratch_that_cannot_be_had_is_an_error_at_the_next_wait() {
+    if devices::wgpu().is_none() {
+        return;
+    }
+    let b = Wgpu::new(None).unwrap();
+    Scratch::new(&b).unwrap().scope(|s| b.fill(1.0, s.take(Dims::new(1 << 10, 1 << 15, 1 << 10))));
+    let expected = DeviceError::OutOfMemory { device: "wgpu", bytes: 1 << 37 };
+    assert_eq!(b.sync(), Err(expected.clone()));
+    assert_eq!(b.sync(), Err(expected));
+}
+
 #[test]
 fn an_adapter_that_is_not_there_is_an_error() {
     let error = Wgpu::new(Some(1000)).unwrap_err();

@@ -1,7 +1,7 @@
 //! Neural operations of the CPU backend, and of the GPUs that there are, against the reference backend on odd sizes
 //! and hard inputs.
 
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 #[path = "../../lr-linalg/tests/common/devices.rs"]
 mod devices;
 
@@ -61,6 +61,11 @@ macro_rules! on_gpus {
         #[cfg(feature = "cuda")]
         if let Some($b) = &devices::cuda::<f32>() {
             let $backend = "cuda";
+            $work;
+        }
+        #[cfg(feature = "wgpu")]
+        if let Some($b) = devices::wgpu() {
+            let $backend = "wgpu";
             $work;
         }
     };

@@ -42,3 +42,18 @@ fn power_below(bits: u32) -> f32 {
 fn inverse_power(power: f32) -> f32 {
     return bitcast<f32>((254u - (bitcast<u32>(power) >> 23u)) << 23u);
 }
+
+// The greatest number; what it makes of a NaN is open.
+fn greatest_lanes(t: u32, x: f32) -> f32 {
+    lanes[t] = x;
+    workgroupBarrier();
+    for (var half = 128u; half > 0u; half >>= 1u) {
+        if (t < half) {
+            lanes[t] = max(lanes[t], lanes[t + half]);
+        }
+        workgroupBarrier();
+    }
+    let greatest = lanes[0];
+    workgroupBarrier();
+    return greatest;
+}

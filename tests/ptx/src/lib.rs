@@ -16,10 +16,12 @@ pub mod fault;
 mod lexer;
 mod machine;
 mod memory;
+pub mod mutation;
 mod parse;
 mod program;
 mod semantics;
 mod shadow;
+pub mod suite;
 
 pub use fault::{Fault, FaultKind, MemoryError, ParseError, Race, Space};
 pub use machine::{Argument, LaunchShape, Options, Report, Schedule, launch};

@@ -72,6 +72,8 @@ pub struct Steps<'a, B: Linalg> {
     pool: &'a rayon::ThreadPool,
     x: Factors<B>,
     gradient: Factors<B>,
+    /// `P` and `Q` of the gradient `G = P Q^T` with respect to `W`.
+    ambient: Factors<B>,
     optimizer: Box<dyn BankOptimizer<B>>,
 }
 
@@ -82,7 +84,8 @@ impl<'a, B: Linalg> Steps<'a, B> {
     /// What the optimizer refuses, or memory that cannot be had.
     pub fn new(b: &B, pool: &'a rayon::ThreadPool, case: &Case) -> Result<Self, String> {
         let Case { optimizer: name, nu, bank } = *case;
-        let (x, gradient) = random_problems(b, &bank).map_err(|error| error.to_string())?;
+        let (x, ambient) = random_problems(b, &bank).map_err(|error| error.to_string())?;
+        let gradient = pulled_back(b, &ambient, &x).map_err(|error| error.to_string())?;
         let optimizer: Box<dyn BankOptimizer<B>> = if name == OptimizerName::Adamw {
             let config = AdamWConfig::default();
             Box::new(AdamW::for_bank(b, config, x.as_ref()).map_err(|error| error.to_string())?)
@@ -95,15 +98,21 @@ impl<'a, B: Linalg> Steps<'a, B> {
                 .optimizer(b, bank.grid(), StiefelRetraction::Polar, config, bank.problems)
                 .map_err(|error| error.to_string())?
         };
-        Ok(Self { b: b.clone(), pool, x, gradient, optimizer })
+        Ok(Self { b: b.clone(), pool, x, gradient, ambient, optimizer })
     }
 
-    /// Takes `steps` steps.
+    /// Takes `steps` steps, each along the gradient at the factors that the one before has left: where the factors of
+    /// one `W` differ, their gradients do.
     ///
     /// # Errors
     /// What the device says.
     pub fn walk(&mut self, steps: usize) -> Result<(), String> {
-        self.turn(0, steps).map(drop)
+        for _ in 0..steps {
+            let gradient = self.pool.install(|| pulled_back(&self.b, &self.ambient, &self.x));
+            self.gradient = gradient.map_err(|error| error.to_string())?;
+            self.turn(0, 1)?;
+        }
+        Ok(())
     }
 
     /// `W = A B^T` of the first problem, row by row.
@@ -137,7 +146,7 @@ impl<'a, B: Linalg> Steps<'a, B> {
 
 impl<B: Linalg> Contender for Steps<'_, B> {
     fn turn(&mut self, warm: usize, steps: usize) -> Result<Vec<f64>, String> {
-        let Self { b, pool, x, gradient, optimizer } = self;
+        let Self { b, pool, x, gradient, optimizer, .. } = self;
         let times = pool.install(|| {
             let mut times = Vec::with_capacity(warm + steps);
             for _ in 0..warm + steps {
@@ -152,8 +161,7 @@ impl<B: Linalg> Contender for Steps<'_, B> {
     }
 }
 
-/// Factors with orthonormal blocks, and `(G B, G^T A)` for `G = P Q^T` with random `P` and `Q` of the factors'
-/// shapes: a consistent gradient, without the dense `G`.
+/// Factors with orthonormal blocks, and `P` and `Q` of their shapes: `G = P Q^T` is a gradient without the dense `G`.
 fn random_problems<B: Linalg>(b: &B, bank: &Bank) -> Result<(Factors<B>, Factors<B>), DeviceError> {
     let Bank { problems, m, n, rank, blocks } = *bank;
     let (left, right) = (Dims::new(problems, blocks * m, rank), Dims::new(problems, n, rank));
@@ -169,15 +177,20 @@ fn random_problems<B: Linalg>(b: &B, bank: &Bank) -> Result<(Factors<B>, Factors
     let x = Factors { left: orthonormal(left, m)?, right: orthonormal(right, n)? };
     let p = Mats::from_slice(b, left, &random.values(left))?;
     let q = Mats::from_slice(b, right, &random.values(right))?;
+    Ok((x, Factors { left: p, right: q }))
+}
+
+/// `(G B, G^T A)` for `G = P Q^T`: a consistent gradient.
+fn pulled_back<B: Linalg>(b: &B, ambient: &Factors<B>, x: &Factors<B>) -> Result<Factors<B>, DeviceError> {
     let times_small = |tall: &Mats<B>, other: &Mats<B>, factor: &Mats<B>| -> Result<Mats<B>, DeviceError> {
-        let mut small = Mats::zeros(b, Dims::square(problems, rank))?;
+        let mut small = Mats::zeros(b, Dims::square(tall.dims().batch, tall.dims().cols))?;
         b.gemm(GRADIENT_SCALE, other.as_ref().t(), factor.as_ref().n(), Epilogue::Overwrite, small.as_mut());
         let mut product = Mats::zeros(b, tall.dims())?;
         b.gemm(1.0, tall.as_ref().n(), small.as_ref().n(), Epilogue::Overwrite, product.as_mut());
         Ok(product)
     };
-    let gradient = Factors { left: times_small(&p, &q, &x.right)?, right: times_small(&q, &p, &x.left)? };
-    Ok((x, gradient))
+    let Factors { left: p, right: q } = ambient;
+    Ok(Factors { left: times_small(p, q, &x.right)?, right: times_small(q, p, &x.left)? })
 }
 
 /// Uniform numbers on [-1, 1) from a 64-bit linear congruence (Knuth's MMIX constants).
@@ -204,8 +217,9 @@ mod tests {
     #[test]
     fn random_problems_are_orthonormal_block_by_block_and_their_gradients_consistent() {
         let b = Cpu::<f64>::new();
-        let (x, gradient) =
+        let (x, ambient) =
             random_problems(&b, &Bank { problems: 2, m: 7, n: 5, rank: 3, blocks: 2 }).unwrap();
+        let gradient = pulled_back(&b, &ambient, &x).unwrap();
         assert_eq!(x.left.dims(), Dims::new(2, 14, 3));
         let product = |a: &Mats<Cpu<f64>>, c: &Mats<Cpu<f64>>| {
             let mut small = Mats::zeros(&b, Dims::square(2, 3)).unwrap();

@@ -51,7 +51,7 @@ pub enum Experiment {
     Paper(Box<PaperOptions>),
     /// Spherical data fitting: a matrix of rank 6 with unit rows from few entries, and completion beside it
     ///
-    /// Trust regions, conjugate gradients and gradient descent on M_h from both starts, over-estimated ranks, and the
+    /// Trust regions, conjugate gradients and gradient descent on M_h from several starts, over-estimated ranks, and the
     /// baselines LRGeomCG, LR factors and projected gradients. Leaves summary.json, metrics.jsonl and report.html, as
     /// the three experiments below.
     SphereFit(SphereFitOptions),

@@ -16,7 +16,7 @@ struct Family {
 
 const FAMILIES: [Family; 1] = [Family {
     parent: "crates/lr-linalg/src",
-    backends: &["reference", "cpu", "wgpu"],
+    backends: &["reference", "cpu", "wgpu", "cuda"],
     files: &["mod.rs", "blas.rs", "factor.rs"],
 }];
 

@@ -34,6 +34,11 @@ impl<T> CudaBuffer<T> {
         Ok(Self { device: device.clone(), address, len, element: PhantomData })
     }
 
+    /// A buffer without memory behind it, of a device that has failed and does nothing any more.
+    pub(super) fn none(device: &Arc<Device>, len: usize) -> Self {
+        Self { device: device.clone(), address: 0, len, element: PhantomData }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len

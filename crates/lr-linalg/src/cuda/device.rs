@@ -143,9 +143,9 @@ impl Device {
         Ok(device)
     }
 
-    /// Full precision, our stream, our memory.
+    /// Full precision (the default mode has no TF32), our stream, our memory.
     fn set_up_blas(&mut self) -> Result<(), DeviceError> {
-        use cublas::sys::{cublasMath_t::CUBLAS_PEDANTIC_MATH, cublasSetMathMode, cublasSetWorkspace_v2};
+        use cublas::sys::{cublasMath_t::CUBLAS_DEFAULT_MATH, cublasSetMathMode, cublasSetWorkspace_v2};
         // As large as cuBLAS itself would take.
         let bytes = if self.info.compute_capability.0 >= 9 { 32 << 20 } else { 4 << 20 };
         self.blas_memory = self.allocate(bytes)?;
@@ -153,7 +153,7 @@ impl Device {
         let done = unsafe {
             cublas::result::set_stream(self.blas, self.stream.cu_stream().cast())
                 .and_then(|()| cublasSetWorkspace_v2(self.blas, self.blas_memory as *mut _, bytes).result())
-                .and_then(|()| cublasSetMathMode(self.blas, CUBLAS_PEDANTIC_MATH).result())
+                .and_then(|()| cublasSetMathMode(self.blas, CUBLAS_DEFAULT_MATH).result())
         };
         done.map_err(|e| unavailable(format!("cuBLAS cannot be set up: {:?}", e.0)))
     }
@@ -378,11 +378,19 @@ impl Device {
         let text = CString::new(ptx::expand(kernel.source, precision)).unwrap_or_default();
         // SAFETY: a text that ends with a zero.
         let module = unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|e| {
-            self.stick(unavailable(format!(
-                "the driver does not accept the kernel {} ({}); update the NVIDIA driver",
-                kernel.name,
-                describe(e)
-            )))
+            use sys::CUresult::{
+                CUDA_ERROR_INVALID_PTX, CUDA_ERROR_NO_BINARY_FOR_GPU, CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
+            };
+            match e.0 {
+                CUDA_ERROR_INVALID_PTX
+                | CUDA_ERROR_NO_BINARY_FOR_GPU
+                | CUDA_ERROR_UNSUPPORTED_PTX_VERSION => self.stick(unavailable(format!(
+                    "the driver does not accept the kernel {} ({}); update the NVIDIA driver",
+                    kernel.name,
+                    describe(e)
+                ))),
+                _ => self.fail(&format!("loading the kernel {}", kernel.name), e),
+            }
         })?;
         functions.modules.insert(key, module);
         Ok(module)

@@ -118,13 +118,15 @@ impl<T: CudaReal> Cuda<T> {
     }
 
     /// Runs `work` without executing it and keeps what it queued, to be replayed by [`Graph::launch`] with
-    /// the same addresses and constants.
+    /// the same addresses and constants. Work that alternates between two places, as optimizers do with the
+    /// frames of two points, is recorded an even number of times.
     ///
     /// Run `work` at least twice before: memory that is allocated, kernels that are loaded, values that are
     /// uploaded or downloaded cannot be part of it.
     ///
     /// # Errors
-    /// [`DeviceError::Unavailable`] where `work` did one of these; any pending [`DeviceError`].
+    /// [`DeviceError::Unavailable`] where `work` did one of these; any pending [`DeviceError`]. Where a
+    /// [`crate::Scratch`] had to grow, the failure sticks: it has no memory now.
     pub fn capture(&self, work: impl FnOnce(&Self)) -> Result<Graph, DeviceError> {
         Graph::capture(&self.device, || work(self))
     }
@@ -152,6 +154,13 @@ impl<T: CudaReal> Backend for Cuda<T> {
 
     fn alloc(&self, len: usize) -> Result<Self::Buffer, DeviceError> {
         CudaBuffer::zeros(&self.device, len)
+    }
+
+    fn alloc_within_step(&self, len: usize) -> Self::Buffer {
+        CudaBuffer::zeros(&self.device, len).unwrap_or_else(|e| {
+            self.device.stick(e);
+            CudaBuffer::none(&self.device, len)
+        })
     }
 
     #[track_caller]

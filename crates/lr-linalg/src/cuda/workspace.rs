@@ -23,12 +23,14 @@ const PIECES: usize = 3;
 pub(super) struct Workspace {
     /// Address and bytes of each piece.
     pieces: [(u64, usize); PIECES],
+    /// Smaller pieces of earlier times, which recorded steps may refer to; each is half the next one at most.
+    outgrown: Vec<u64>,
     /// cuSOLVER, once it is used.
     pub(super) solver: Option<Solver>,
 }
 
 impl Workspace {
-    /// Address of at least `bytes` bytes, contents unspecified. A failure sticks to the device.
+    /// Address of at least `bytes` bytes, contents unspecified. Memory that runs out is a failure that sticks.
     pub(super) fn reserve(
         &mut self,
         device: &Device,
@@ -37,17 +39,22 @@ impl Workspace {
     ) -> Result<u64, DeviceError> {
         let (address, held) = &mut self.pieces[piece as usize];
         if bytes > *held {
-            let larger = device.allocate(bytes.next_power_of_two()).map_err(|e| device.stick(e))?;
+            let bytes = bytes.next_power_of_two();
+            let larger = device.allocate(bytes).map_err(|e| match e {
+                DeviceError::OutOfMemory { .. } => device.stick(e),
+                _ => e,
+            })?;
             if *address != 0 {
-                device.free(*address);
+                self.outgrown.push(*address);
             }
-            (*address, *held) = (larger, bytes.next_power_of_two());
+            (*address, *held) = (larger, bytes);
         }
         Ok(*address)
     }
 
     /// Gives every piece to `free`.
     pub(super) fn release(self, free: impl Fn(u64)) {
+        self.outgrown.into_iter().for_each(&free);
         self.pieces.into_iter().filter(|&(address, _)| address != 0).for_each(|(address, _)| free(address));
     }
 }

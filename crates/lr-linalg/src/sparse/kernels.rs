@@ -86,6 +86,15 @@ fn piece<T: Scalar>(
             (Work::Sample, 2) => fixed::<T, Sample, 2>(pass, lines, stored, out),
             (Work::Sample, 4) => fixed::<T, Sample, 4>(pass, lines, stored, out),
             (Work::Sample, 6) => fixed::<T, Sample, 6>(pass, lines, stored, out),
+            (Work::Sums, 1) => fixed::<T, SumsOnly, 1>(pass, lines, stored, out),
+            (Work::Sums, 2) => fixed::<T, SumsOnly, 2>(pass, lines, stored, out),
+            (Work::Sums, 3) => fixed::<T, SumsOnly, 3>(pass, lines, stored, out),
+            (Work::Sums, 4) => fixed::<T, SumsOnly, 4>(pass, lines, stored, out),
+            (Work::Sums, 5) => fixed::<T, SumsOnly, 5>(pass, lines, stored, out),
+            (Work::Product, 1) => fixed::<T, Product, 1>(pass, lines, stored, out),
+            (Work::Product, 2) => fixed::<T, Product, 2>(pass, lines, stored, out),
+            (Work::Product, 3) => fixed::<T, Product, 3>(pass, lines, stored, out),
+            (Work::Product, 4) => fixed::<T, Product, 4>(pass, lines, stored, out),
             (Work::Residual, 1) => fixed::<T, Residual, 1>(pass, lines, stored, out),
             (Work::Residual, 2) => fixed::<T, Residual, 2>(pass, lines, stored, out),
             (Work::Residual, 3) => fixed::<T, Residual, 3>(pass, lines, stored, out),
@@ -128,6 +137,10 @@ trait Kind {
         product
     }
     const SUMS: Sums;
+    /// Whether what is kept of every entry is written.
+    const STORES: bool;
+    /// Whether the other rows are summed up, weighted.
+    const GATHERS: bool;
 }
 
 /// Which sums over the entries a pass needs.
@@ -139,12 +152,26 @@ enum Sums {
 }
 
 struct Sample;
+struct SumsOnly;
 struct Residual;
+struct Product;
 struct SampledFirst;
 struct SampledSecond;
 
 impl Kind for Sample {
     const SUMS: Sums = Sums::SquareAndMixed;
+    const STORES: bool = true;
+    const GATHERS: bool = false;
+    #[inline(always)]
+    fn weights<T: Scalar>(_: T, _: T) -> (T, T) {
+        (T::ZERO, T::ZERO)
+    }
+}
+
+impl Kind for SumsOnly {
+    const SUMS: Sums = Sums::SquareAndMixed;
+    const STORES: bool = false;
+    const GATHERS: bool = false;
     #[inline(always)]
     fn weights<T: Scalar>(_: T, _: T) -> (T, T) {
         (T::ZERO, T::ZERO)
@@ -153,6 +180,8 @@ impl Kind for Sample {
 
 impl Kind for Residual {
     const SUMS: Sums = Sums::Square;
+    const STORES: bool = true;
+    const GATHERS: bool = true;
     #[inline(always)]
     fn weights<T: Scalar>(product: T, value: T) -> (T, T) {
         (product - value, product - value)
@@ -163,8 +192,20 @@ impl Kind for Residual {
     }
 }
 
+impl Kind for Product {
+    const SUMS: Sums = Sums::None;
+    const STORES: bool = false;
+    const GATHERS: bool = true;
+    #[inline(always)]
+    fn weights<T: Scalar>(product: T, value: T) -> (T, T) {
+        (product - value, product - value)
+    }
+}
+
 impl Kind for SampledFirst {
     const SUMS: Sums = Sums::None;
+    const STORES: bool = false;
+    const GATHERS: bool = true;
     #[inline(always)]
     fn weights<T: Scalar>(product: T, value: T) -> (T, T) {
         (product, value)
@@ -173,6 +214,8 @@ impl Kind for SampledFirst {
 
 impl Kind for SampledSecond {
     const SUMS: Sums = Sums::None;
+    const STORES: bool = false;
+    const GATHERS: bool = true;
     #[inline(always)]
     fn weights<T: Scalar>(product: T, value: T) -> (T, T) {
         (value, product)
@@ -206,15 +249,17 @@ fn fixed<T: Scalar, K: Kind, const C: usize>(
                 }
             }
             let product = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+            let kept = K::kept(product, value);
             if K::SUMS != Sums::None {
-                let kept = K::kept(product, value);
                 square += kept * kept;
-                if K::SUMS == Sums::SquareAndMixed {
-                    mixed += kept * value;
-                }
+            }
+            if K::SUMS == Sums::SquareAndMixed {
+                mixed += kept * value;
+            }
+            if K::STORES {
                 stored[entries.start - start + e] = kept;
             }
-            if K::SUMS != Sums::SquareAndMixed {
+            if K::GATHERS {
                 let (first, second) = K::weights(product, value);
                 for k in 0..C {
                     let weight = if k < C / 2 { first } else { second };
@@ -265,6 +310,12 @@ fn any<T: Scalar>(
                     stored[e - start] = product;
                     continue;
                 }
+                Work::Sums => {
+                    square += product * product;
+                    mixed += product * value;
+                    continue;
+                }
+                Work::Product => (product - value, product - value),
                 Work::Residual => {
                     let d = product - value;
                     square += d * d;

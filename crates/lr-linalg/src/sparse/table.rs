@@ -54,19 +54,34 @@ impl<T: Scalar> Table<T> {
     /// # Panics
     /// If there is no part or their rows differ.
     pub fn fill(&mut self, parts: &[Panel<'_, T>]) {
+        self.lay(parts, |part| part.cols().next_multiple_of(LANES));
+    }
+
+    /// The same with parts next to each other and padding only at the end: narrower, for products of whole rows;
+    /// [`Table::extract`] does not find the parts again.
+    ///
+    /// # Panics
+    /// If there is no part or their rows differ.
+    pub fn fill_packed(&mut self, parts: &[Panel<'_, T>]) {
+        self.lay(parts, |part| part.cols());
+    }
+
+    fn lay(&mut self, parts: &[Panel<'_, T>], place: impl Fn(&Panel<'_, T>) -> usize) {
         let rows = parts.first().map(Panel::rows).expect("a table has at least one part");
         assert!(parts.iter().all(|part| part.rows() == rows), "parts of a table with different rows");
-        self.reshape(rows, parts.iter().map(|part| part.cols().next_multiple_of(LANES)).sum());
+        let used: usize = parts.iter().map(&place).sum();
+        self.reshape(rows, used.next_multiple_of(LANES));
         let mut offset = 0;
-        for part in parts {
-            let padded = part.cols().next_multiple_of(LANES);
+        for (index, part) in parts.iter().enumerate() {
+            // The last part's padding reaches to the end of the row.
+            let end = if index + 1 == parts.len() { self.width } else { offset + place(part) };
             for i in 0..rows {
-                let target = &mut self.data[i * self.width + offset..][..padded];
+                let target = &mut self.data[i * self.width..][offset..end];
                 let (values, zeros) = target.split_at_mut(part.cols());
                 values.copy_from_slice(part.row(i));
                 zeros.fill(T::ZERO);
             }
-            offset += padded;
+            offset = end;
         }
     }
 

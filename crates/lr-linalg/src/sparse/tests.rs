@@ -94,6 +94,9 @@ fn residuals_and_their_products_are_those_of_plain_loops() {
             close("product", &extract(&product, [0, 1], rank), &case.gather(orientation, weight, x));
             let expected: f64 = case.entries.iter().map(|&(i, j, value)| weight(i, j, value).powi(2)).sum();
             assert!((square - expected).abs() < 1e-12 * expected);
+            let mut alone = Table::default();
+            mask.residual_product(Threads::Pool, orientation, [&left, &right], data, &mut alone);
+            assert_eq!(alone, product, "the product alone");
             let rows = if orientation == Orientation::Rows { d } else { continue };
             let expected: Vec<f64> =
                 mask.entries().zip(data).map(|((i, j), value)| case.sampled(i, j) - value).collect();
@@ -160,6 +163,29 @@ fn products_and_samples_are_those_of_plain_loops() {
     close("samples", &d, &expected);
     let sums: (f64, f64) = expected.iter().zip(data).fold((0.0, 0.0), |s, (d, a)| (s.0 + d * d, s.1 + d * a));
     assert!((square - sums.0).abs() < 1e-12 * sums.0 && (mixed - sums.1).abs() < 1e-12 * sums.0);
+}
+
+#[test]
+fn sums_over_packed_tables_are_those_of_the_samples() {
+    for rank in RANKS {
+        let case = case(rank);
+        let (mask, data) = (case.matrix.mask(), case.matrix.values(Orientation::Rows));
+        let twice: Vec<f64> = case.left.iter().map(|x| 2.0 * x).collect();
+        let left = [&case.left, &twice].map(|x| Panel::from_slice(x, ROWS, rank));
+        let right = [Panel::from_slice(&case.right, COLS, rank); 2];
+        let (mut packed, mut padded) =
+            ([(); 2].map(|()| Table::default()), [(); 2].map(|()| Table::default()));
+        for (place, parts) in [left, right].iter().enumerate() {
+            packed[place].fill_packed(parts);
+            padded[place].fill(parts);
+        }
+        assert_eq!(packed[0].width(), (2 * rank).next_multiple_of(4));
+        let mut d = vec![0.0; mask.len()];
+        let expected = mask.sample(Threads::Serial, [&padded[0], &padded[1]], data, &mut d);
+        let found = mask.sampled_sums(Threads::Serial, [&packed[0], &packed[1]], data);
+        assert!((found.0 - expected.0).abs() < 1e-12 * expected.0, "{found:?} {expected:?} at rank {rank}");
+        assert!((found.1 - expected.1).abs() < 1e-12 * expected.0, "{found:?} {expected:?} at rank {rank}");
+    }
 }
 
 #[test]

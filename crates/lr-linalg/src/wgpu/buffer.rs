@@ -6,7 +6,7 @@ use std::sync::Weak;
 /// Device memory, 4 bytes an element. Recorded launches keep it alive until they have run.
 #[derive(Debug)]
 pub struct WgpuBuffer {
-    /// `None` without elements: a device has no empty memory.
+    /// `None` without elements: a device has no empty memory. Also when there was none left.
     pub(super) memory: Option<wgpu::Buffer>,
     /// Unique on the device.
     pub(super) id: u64,

@@ -116,6 +116,13 @@ impl Backend for Wgpu {
         self.device.alloc(len)
     }
 
+    fn alloc_within_step(&self, len: usize) -> WgpuBuffer {
+        self.device.alloc(len).unwrap_or_else(|error| {
+            self.device.fail(error);
+            self.device.useless(len)
+        })
+    }
+
     #[track_caller]
     fn upload(&self, source: &[f32], target: MatsMut<'_, Self>) {
         let (d, layout) = (target.dims(), target.layout());

@@ -243,6 +243,12 @@ impl Device {
         Ok(WgpuBuffer { memory, id, len, device: Weak::clone(&self.this) })
     }
 
+    /// A buffer of a device that has failed: nothing is recorded any more.
+    pub(super) fn useless(&self, len: usize) -> WgpuBuffer {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        WgpuBuffer { memory: None, id, len, device: Weak::clone(&self.this) }
+    }
+
     fn create(&self, bytes: usize) -> Result<wgpu::Buffer, DeviceError> {
         let out_of_memory = DeviceError::OutOfMemory { device: DEVICE, bytes };
         if bytes as u64 > self.most_bytes {
@@ -311,6 +317,9 @@ impl Device {
         block: &[u32; BLOCK_WORDS],
         groups: usize,
     ) {
+        if self.check().is_err() {
+            return;
+        }
         let mut guard = locked(&self.recorder);
         let recorder = &mut *guard;
         let kernel = launch.kernel;
@@ -370,7 +379,13 @@ impl Device {
         });
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            source: wgpu::ShaderSource::Wgsl(match std::env::var("LR_WGSL_DIR") {
+                Ok(d) => {
+                    let r = |f: &str| std::fs::read_to_string(format!("{d}/{f}.wgsl")).unwrap();
+                    (r("common/view") + "\n" + &r("common/reduce") + "\n" + &r(kernel.name)).into()
+                }
+                Err(_) => kernel.source.into(),
+            }),
         });
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),

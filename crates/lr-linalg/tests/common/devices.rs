@@ -1,5 +1,6 @@
 //! Devices that the tests of one process share, and the rule for machines without one: a test passes after it said
 //! so, unless the environment variable `LR_REQUIRE_DEVICES` (such as `wgpu,cuda`) names the backend.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use lr_linalg::DeviceError;
 

@@ -23,6 +23,13 @@ struct Place<T> {
     square: f64,
 }
 
+/// Whether what is kept is that of the point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Here,
+    Elsewhere,
+}
+
 /// The problem.
 #[derive(Debug)]
 pub struct MaskedFit<T> {
@@ -32,11 +39,11 @@ pub struct MaskedFit<T> {
     trial: Place<T>,
     /// Where the gradient was last asked.
     here: Place<T>,
-    /// `d` at `here`, column by column.
+    /// `d` at `here`, column by column, once a curvature has asked for it.
     by_col: Vec<T>,
+    by_col_is: Known,
     pairs: [Table<T>; 2],
     product: Table<T>,
-    samples: Vec<T>,
 }
 
 impl<T: Scalar> Place<T> {
@@ -78,24 +85,15 @@ impl<T: Scalar> MaskedFit<T> {
             trial: Place::new(entries),
             here: Place::new(entries),
             by_col: vec![T::ZERO; entries],
+            by_col_is: Known::Elsewhere,
             pairs: [Table::default(), Table::default()],
             product: Table::default(),
-            samples: vec![T::ZERO; entries],
         })
     }
 
     /// The samples.
     pub fn data(&self) -> &SparseMatrix<T> {
         &self.data
-    }
-
-    fn fill_pairs<B: Backend<Elem = T, Buffer = HostBuffer<T>>>(
-        &mut self,
-        x: FactorsRef<'_, B>,
-        eta: FactorsRef<'_, B>,
-    ) {
-        self.pairs[0].fill(&[eta.left.panel(0), x.left.panel(0)]);
-        self.pairs[1].fill(&[x.right.panel(0), eta.right.panel(0)]);
     }
 }
 
@@ -115,17 +113,12 @@ impl<T: Scalar, B: Linalg<Elem = T, Buffer = HostBuffer<T>>> Problem<B> for Mask
                 self.here.move_to(x, &self.data, self.threads);
             }
         }
+        self.by_col_is = Known::Elsewhere;
         let FactorsMut { mut left, mut right } = out;
         self.here.product.extract([0, 1], left.panel_mut(0));
         let columns = Orientation::Columns;
-        self.data.mask().residual(
-            self.threads,
-            columns,
-            [&self.here.factors[0], &self.here.factors[1]],
-            self.data.values(columns),
-            &mut self.by_col,
-            &mut self.product,
-        );
+        let ([l, r], values) = (&self.here.factors, self.data.values(columns));
+        self.data.mask().residual_product(self.threads, columns, [l, r], values, &mut self.product);
         self.product.extract([0, 1], right.panel_mut(0));
         Ok(())
     }
@@ -136,10 +129,10 @@ impl<T: Scalar, B: Linalg<Elem = T, Buffer = HostBuffer<T>>> Problem<B> for Mask
         x: FactorsRef<'_, B>,
         eta: FactorsRef<'_, B>,
     ) -> Result<Option<f64>, SolveError> {
-        self.fill_pairs(x, eta);
-        let tables = [&self.pairs[0], &self.pairs[1]];
-        let (square, slope) =
-            self.data.mask().sample(self.threads, tables, &self.here.residual, &mut self.samples);
+        self.pairs[0].fill_packed(&[eta.left.panel(0), x.left.panel(0)]);
+        self.pairs[1].fill_packed(&[x.right.panel(0), eta.right.panel(0)]);
+        let [left, right] = &self.pairs;
+        let (square, slope) = self.data.mask().sampled_sums(self.threads, [left, right], &self.here.residual);
         Ok((square > 0.0).then(|| -slope / square))
     }
 }
@@ -153,7 +146,12 @@ impl<T: Scalar, B: Linalg<Elem = T, Buffer = HostBuffer<T>>> SecondOrderProblem<
         along: FactorsMut<'_, B>,
         ehess: FactorsMut<'_, B>,
     ) -> Result<(), SolveError> {
-        self.fill_pairs(x, eta);
+        self.pairs[0].fill(&[eta.left.panel(0), x.left.panel(0)]);
+        self.pairs[1].fill(&[x.right.panel(0), eta.right.panel(0)]);
+        if self.by_col_is == Known::Elsewhere {
+            self.data.mask().reorder_into(&self.here.residual, &mut self.by_col);
+            self.by_col_is = Known::Here;
+        }
         let ([left, right], mask) = (&self.pairs, self.data.mask());
         let (tables, product) = ([left, right], &mut self.product);
         let (FactorsMut { left: mut e_w, right: mut e_k }, FactorsMut { left: mut d_r, right: mut d_l }) =

@@ -4,7 +4,15 @@
 //! radius` by Steihaug's conjugate gradients, which stop at the boundary, at negative curvature, or when the
 //! residual has fallen to `|r0| min(|r0|^theta, kappa)`: superlinear convergence of order `1 + theta`. The
 //! radius follows the ratio of actual to predicted decrease, regularized against rounding near convergence
-//! (Conn, Gould and Toint 2000, 17.4.2).
+//! (Conn, Gould and Toint 2000, 17.4.2); where the predicted decrease is within that rounding, a step must lower
+//! the norm of the gradient as well.
+//!
+//! `theta = 1`, quadratic convergence, is not the default. Where the rank is over-estimated the Hessian is
+//! singular at the solution: directions that turn a column of V which X does not use move X to second order
+//! only. There the gradient is of order `|E| |X - A|`, the square of its own norm, and curvature is of either
+//! sign and of order `|E|`. An inner iteration that goes on until its residual is `|r0|^2` resolves just those
+//! components, follows them to the boundary, and the model does not hold there. With `theta` well below 1 it
+//! ends before.
 
 use super::{
     Iteration, Preconditioner, SecondOrderProblem, Solution, SolveError, Stop, Termination, Unpreconditioned,
@@ -24,7 +32,7 @@ pub struct TrustRegions {
     pub first_radius: f64,
     /// Least ratio of actual to predicted decrease for a step to be taken, below 1/4.
     pub accept: f64,
-    /// Order of convergence less 1 of the inner iteration.
+    /// Order of convergence less 1; keep it well below 1 where the Hessian may be singular at the solution.
     pub theta: f64,
     /// Linear reduction of the residual that the inner iteration reaches at least.
     pub kappa: f64,
@@ -39,7 +47,7 @@ impl Default for TrustRegions {
             first_share: 0.125,
             first_radius: 0.0,
             accept: 0.1,
-            theta: 1.0,
+            theta: 0.5,
             kappa: 0.1,
             inner: 0,
         }
@@ -134,7 +142,7 @@ impl TrustRegions {
         self.validate()?;
         let mut calculus = Calculus::new(b, manifold, problem)?;
         let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
-        let mut gradient = calculus.tangent()?;
+        let (mut gradient, mut new_gradient) = (calculus.tangent()?, calculus.tangent()?);
         let mut work = Inner {
             eta: calculus.tangent()?,
             hess_eta: calculus.tangent()?,
@@ -163,7 +171,7 @@ impl TrustRegions {
                 let reason = (Termination::Exhausted, "the trust region has shrunk to rounding");
                 return Ok(calculus.solution(point.x, reason, [cost, norm], inner).with_radius(radius));
             }
-            let (ended, taken) = self.inner(
+            let (ended, products) = self.inner(
                 &mut calculus,
                 preconditioner,
                 &point,
@@ -173,7 +181,7 @@ impl TrustRegions {
                 budget,
                 &mut work,
             )?;
-            inner += taken;
+            inner += products;
             calculus.iteration += 1;
             // m(eta) - f = <g, eta> + <eta, Hess eta>/2.
             let model = calculus.inner(&point, &gradient, &work.eta)?
@@ -184,8 +192,21 @@ impl TrustRegions {
             // Relative to the cost itself: one that falls towards zero, as a fit's, is known to ever more
             // digits.
             let slack = cost.abs().max(f64::EPSILON * first_cost) * f64::EPSILON * RHO_REGULARIZATION;
-            let ratio = (cost - reached + slack) / (-model + slack);
-            // False where a number is NaN: that shrinks the region, too.
+            let mut ratio = (cost - reached + slack) / (-model + slack);
+            // False where a number is NaN: that shrinks the region.
+            let mut taken = ratio > self.accept && model <= 0.0 && reached.is_finite();
+            let mut new_norm = norm;
+            if taken {
+                calculus.gradient(&next, &mut new_gradient)?;
+                new_norm = calculus.norm(&next, &new_gradient)?;
+                // Decreases that the cost cannot tell from rounding are judged by the gradient; otherwise any
+                // step along a flat valley would pass.
+                if -model <= slack && new_norm >= norm {
+                    (taken, ratio) = (false, 0.0);
+                    // The problem's derivatives are those of the last gradient.
+                    calculus.gradient(&point, &mut gradient)?;
+                }
+            }
             let trusted = ratio >= 0.25 && model <= 0.0;
             if !trusted {
                 radius = 0.25 * length.min(radius);
@@ -193,11 +214,10 @@ impl TrustRegions {
                 radius = (2.0 * radius).min(largest);
             }
             step = 0.0;
-            if ratio > self.accept && model <= 0.0 && reached.is_finite() {
-                (cost, step) = (reached, length);
+            if taken {
+                (cost, step, norm) = (reached, length, new_norm);
                 std::mem::swap(&mut point, &mut next);
-                calculus.gradient(&point, &mut gradient)?;
-                norm = calculus.norm(&point, &gradient)?;
+                std::mem::swap(&mut gradient, &mut new_gradient);
                 preconditioner.prepare(b, manifold, point.base())?;
             }
         }

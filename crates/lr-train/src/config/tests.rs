@@ -327,7 +327,7 @@ fn devices_that_are_not_compiled_in_say_so() {
     let devices = [
         (Device::CpuOpenblas, "openblas", cfg!(feature = "openblas")),
         (Device::Cuda(Some(1)), "cuda", cfg!(feature = "cuda")),
-        (Device::Wgpu(None), "wgpu", false),
+        (Device::Wgpu(None), "wgpu", cfg!(feature = "wgpu")),
     ];
     for (device, feature, compiled) in devices {
         if compiled {

@@ -194,7 +194,7 @@ impl ExperimentConfig {
             Device::Cpu => return Ok(()),
             Device::CpuOpenblas => (cfg!(feature = "openblas"), "openblas"),
             Device::Cuda(_) => (cfg!(feature = "cuda"), "cuda"),
-            Device::Wgpu(_) => (false, "wgpu"),
+            Device::Wgpu(_) => (cfg!(feature = "wgpu"), "wgpu"),
         };
         if compiled {
             return Ok(());

@@ -2,9 +2,9 @@
 //!
 //! Everything stays a batch of row-major matrices: activations are `[1, tokens, width]`, the heads of a
 //! layer are problems, `[heads x windows, sequence, head_dim]`. One file a backend implements the trait:
-//! `reference` (naive loops in f64, the oracle), `cpu` (vectorized, spread over threads) and `cuda` (PTX
-//! kernels). Products between activations and weights are plain [`lr_linalg::Blas::gemm`] and live with the
-//! layers.
+//! `reference` (naive loops in f64, the oracle), `cpu` (vectorized, spread over threads), `cuda` (PTX kernels) and
+//! `wgpu` (WGSL kernels). Products between activations and weights are plain [`lr_linalg::Blas::gemm`] and live
+//! with the layers.
 
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -12,6 +12,8 @@ mod cuda;
 mod reference;
 mod rotary;
 mod shapes;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use cpu::Real;
 use lr_linalg::{DeviceError, Linalg, Mats, MatsMut, MatsRef};

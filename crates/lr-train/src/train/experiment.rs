@@ -163,6 +163,8 @@ pub(crate) fn on_device<J: OnDevice + Send>(
             Device::CpuOpenblas => job.run(&Cpu::<f32, lr_linalg::OpenBlas>::new()),
             #[cfg(feature = "cuda")]
             Device::Cuda(index) => job.run(&lr_linalg::Cuda::<f32>::new(index.unwrap_or(0))?),
+            #[cfg(feature = "wgpu")]
+            Device::Wgpu(index) => job.run(&lr_linalg::Wgpu::new(index)?),
             Device::Cpu if config.precision == Precision::Bf16 => job.run(&Cpu::<f32, Bf16>::new()),
             // Validation has refused every device that is not built in.
             _ => job.run(&Cpu::<f32>::new()),

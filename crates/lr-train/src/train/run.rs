@@ -5,7 +5,7 @@ use super::{
     metrics::{MetricsWriter, Record, RunId, Split},
     output::{OutputError, RunSummary, peak_rss_mb},
     repairs::Repairs,
-    trainer::{StepTime, Trainer},
+    trainer::{LossReading, StepTime, Trainer},
 };
 use crate::{
     config::ExperimentConfig,
@@ -130,6 +130,17 @@ struct Run<'a, 'b, B: Neural> {
     history: History,
     repairs: Option<Repairs>,
     last_validation: f64,
+    unsettled: Vec<Unsettled>,
+    /// When the first unsettled step began.
+    since: Instant,
+}
+
+/// A step whose loss is still on the device.
+struct Unsettled {
+    /// All of it but the loss and the time of the step.
+    record: Record,
+    time: StepTime,
+    observed: Option<BankMeasures>,
 }
 
 /// Trains `id.optimizer` from `id.seed`, continuing from `checkpoint` if there is one.
@@ -154,7 +165,16 @@ pub fn run<B: Neural>(
         history = checkpoint.history;
     }
     let repairs = id.optimizer.counts_repairs().then(Repairs::default);
-    let mut run = Run { id, around, trainer, history, repairs, last_validation: f64::NAN };
+    let mut run = Run {
+        id,
+        around,
+        trainer,
+        history,
+        repairs,
+        last_validation: f64::NAN,
+        unsettled: Vec::new(),
+        since: Instant::now(),
+    };
     run.go(loader, beginning)
 }
 
@@ -179,22 +199,29 @@ impl<B: Neural> Run<'_, '_, B> {
             self.validate(0, &mut loader.validation, &mut batch)?;
         }
         while step < steps {
-            if self.around.stop.load(Ordering::Relaxed) {
+            let stop = self.around.stop.load(Ordering::Relaxed);
+            let checkpoint = stop || saved.elapsed() > CHECKPOINT_EVERY;
+            if checkpoint {
+                if let Some(reason) = self.settle()? {
+                    return Ok(Ending::Diverged { summary: self.summary(), reason });
+                }
                 self.write_checkpoint(loader)?;
+                saved = Instant::now();
+            }
+            if stop {
                 return Ok(Ending::Interrupted { step });
             }
             loader.training.fill(step, &mut batch);
-            let broken = self.train(step, &batch)?;
+            let reading = self.train(step, &batch)?;
             step += 1;
-            if let Some(reason) = broken {
+            let validate = step.is_multiple_of(config.validate_every) || step == steps;
+            if (validate || reading == LossReading::Now)
+                && let Some(reason) = self.settle()?
+            {
                 return Ok(Ending::Diverged { summary: self.summary(), reason });
             }
-            if step.is_multiple_of(config.validate_every) || step == steps {
+            if validate {
                 self.validate(step, &mut loader.validation, &mut batch)?;
-            }
-            if saved.elapsed() > CHECKPOINT_EVERY && step < steps {
-                self.write_checkpoint(loader)?;
-                saved = Instant::now();
             }
         }
         // The last update comes after the last observation: what it broke would go unnoticed.
@@ -209,13 +236,16 @@ impl<B: Neural> Run<'_, '_, B> {
         })
     }
 
-    /// Takes the step after `taken` others and records it; a reason when the run cannot go on.
-    fn train(&mut self, taken: usize, batch: &TokenBatch) -> Result<Option<String>, RunError> {
+    /// Takes the step after `taken` others, to be recorded by [`Run::settle`].
+    fn train(&mut self, taken: usize, batch: &TokenBatch) -> Result<LossReading, RunError> {
         let config = self.around.config;
         let rate = self.trainer.attention_rate();
         let started = Instant::now();
+        if self.unsettled.is_empty() {
+            self.since = started;
+        }
         self.trainer.differentiate(batch);
-        let loss = self.trainer.last_loss()?;
+        let mut reading = self.trainer.keep_loss();
         let gradient_time = started.elapsed();
         let observed = match taken.is_multiple_of(config.observe_every) {
             true => Some(self.trainer.measure()?),
@@ -225,23 +255,49 @@ impl<B: Neural> Run<'_, '_, B> {
         let attention_optimizer = self.trainer.update();
         let time = StepTime { step: gradient_time + started.elapsed(), attention_optimizer };
 
-        let mut record = Record::new(self.id, taken + 1, Split::Train, loss);
+        let mut record = Record::new(self.id, taken + 1, Split::Train, f64::NAN);
         record.lr = Some(rate);
-        record.step_ms = Some(milliseconds(time.step));
         record.optimizer_ms = Some(milliseconds(time.attention_optimizer));
         if let Some(measures) = &observed {
             self.note(&mut record, measures);
+            // The device has been waited for.
+            reading = LossReading::Now;
         }
-        self.around.metrics.append(&[record])?;
-        self.history.step_ms.push(milliseconds(time.step));
-        self.history.optimizer_ms.push(milliseconds(time.attention_optimizer));
-        if self.history.recent_losses.len() == FINAL_WINDOW {
-            self.history.recent_losses.remove(0);
+        self.unsettled.push(Unsettled { record, time, observed });
+        Ok(reading)
+    }
+
+    /// Reads the losses that are still on the device and records their steps; a reason when the run cannot go
+    /// on. Steps after the one that broke down are forgotten.
+    fn settle(&mut self) -> Result<Option<String>, RunError> {
+        let losses = self.trainer.read_losses()?;
+        // Steps that a device took while nobody waited for it took the same time, as far as anyone can tell.
+        let each = self.since.elapsed() / losses.len().max(1) as u32;
+        let mut records = Vec::new();
+        let mut broken = None;
+        for (step, loss) in std::mem::take(&mut self.unsettled).into_iter().zip(&losses) {
+            let Unsettled { mut record, time, observed } = step;
+            let time = if losses.len() == 1 { time.step } else { each };
+            (record.loss, record.step_ms) = (*loss, Some(milliseconds(time)));
+            self.history.step_ms.push(milliseconds(time));
+            self.history.optimizer_ms.extend(record.optimizer_ms);
+            if self.history.recent_losses.len() == FINAL_WINDOW {
+                self.history.recent_losses.remove(0);
+            }
+            self.history.recent_losses.push(*loss);
+            records.push(record);
+            broken = self.breakdown("training", record.step, *loss, observed.as_ref());
+            if broken.is_some() {
+                break;
+            }
         }
-        self.history.recent_losses.push(loss);
-        let tokens = config.model.tokens_per_step();
-        (self.around.watch)(Event::Stepped { step: taken + 1, loss, tokens, time: time.step });
-        Ok(self.breakdown("training", taken + 1, loss, observed.as_ref()))
+        self.around.metrics.append(&records)?;
+        let tokens = self.around.config.model.tokens_per_step();
+        for Record { step, loss, step_ms, .. } in records {
+            let time = Duration::from_secs_f64(step_ms.unwrap_or(0.0) / 1e3);
+            (self.around.watch)(Event::Stepped { step, loss, tokens, time });
+        }
+        Ok(broken)
     }
 
     fn note(&mut self, record: &mut Record, measures: &BankMeasures) {

@@ -11,7 +11,7 @@ use crate::{
     model::{self, ModelShape, Parameters, Transformer},
     neural::Neural,
 };
-use lr_linalg::{DeviceError, MatsMut, MatsRef, Scalar};
+use lr_linalg::{DeviceError, Dims, Mats, MatsMut, MatsRef, Scalar};
 use lr_optim::{
     AdamW, AdamWConfig, BankMeasures, BankOptimizer, Decay, Group, OptimError, Schedule, StateDict,
     StateError,
@@ -30,6 +30,21 @@ pub struct Trainer<B: Neural> {
     vo: Group<Box<dyn BankOptimizer<B>>>,
     other: Group<AdamW<B>>,
     steps: u64,
+    /// Losses that nobody has read yet, and how many.
+    losses: Mats<B>,
+    unread: usize,
+}
+
+/// Losses that stay on a device before it is waited for.
+const UNREAD_LOSSES: usize = 32;
+
+/// Whether losses that were kept should be read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossReading {
+    /// Looking costs nothing, or there is no room for another one.
+    Now,
+    /// The device would have to be waited for.
+    Later,
 }
 
 /// Wall clock of one step.
@@ -112,6 +127,8 @@ impl<B: Neural> Trainer<B> {
             },
             parameters,
             steps: 0,
+            losses: Mats::zeros(b, Dims::new(1, 1, UNREAD_LOSSES))?,
+            unread: 0,
         })
     }
 
@@ -177,6 +194,36 @@ impl<B: Neural> Trainer<B> {
     /// Any pending device error.
     pub fn last_loss(&self) -> Result<f64, DeviceError> {
         scalar(&self.b, self.transformer.last_loss())
+    }
+
+    /// Keeps the loss of the last [`Trainer::differentiate`] on the device, to be read with others by
+    /// [`Trainer::read_losses`].
+    ///
+    /// # Panics
+    /// If that was not called after [`LossReading::Now`].
+    pub fn keep_loss(&mut self) -> LossReading {
+        let Self { b, transformer, losses, unread, .. } = self;
+        let loss = transformer.last_loss();
+        b.copy(loss.n(), losses.as_mut().block(0..1, *unread..*unread + 1));
+        *unread += 1;
+        if *unread == UNREAD_LOSSES || b.glance(loss).is_some() {
+            LossReading::Now
+        } else {
+            LossReading::Later
+        }
+    }
+
+    /// The losses kept since the last time, in order.
+    ///
+    /// # Errors
+    /// Any pending device error.
+    pub fn read_losses(&mut self) -> Result<Vec<f64>, DeviceError> {
+        if self.unread == 0 {
+            return Ok(Vec::new());
+        }
+        let kept = self.b.download(self.losses.as_ref().block(0..1, 0..self.unread))?;
+        self.unread = 0;
+        Ok(kept.into_iter().map(Scalar::to_f64).collect())
     }
 
     /// Mean loss of a batch at the current parameters.

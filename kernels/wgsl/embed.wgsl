@@ -1,0 +1,38 @@
+// out_tj = table_wj for the token w at position t: rows gathered from a table.
+//
+// Launch: 256 invocations a workgroup, each problem's elements in chunks of 1024.
+
+struct Params {
+    grid: Grid,
+    table_view: View,
+    tokens_view: View,
+    out_view: View,
+    rows: u32,
+    cols: u32,
+}
+@group(1) @binding(0) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read_write> table: array<f32>;
+@group(0) @binding(1) var<storage, read_write> tokens: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) t: u32,
+) {
+    let group = group_index(workgroup, workgroups);
+    if (group >= params.grid.groups) {
+        return;
+    }
+    let problem = params.grid.first + group / params.grid.per_problem;
+    let start = (group % params.grid.per_problem) * CHUNK + t;
+    let end = min(params.rows * params.cols, (group % params.grid.per_problem + 1u) * CHUNK);
+    for (var e = start; e < end; e += 256u) {
+        let i = e / params.cols;
+        let j = e % params.cols;
+        let row = tokens[base(params.tokens_view, problem) + i];
+        out[base(params.out_view, problem) + i * params.out_view.row_stride + j] =
+            table[base(params.table_view, problem) + row * params.table_view.row_stride + j];
+    }
+}
