@@ -159,6 +159,9 @@ impl OptimOptions {
             );
         }
         let device = check_device(self.device.unwrap_or(Device::Cpu))?;
+        if matches!(device, Device::Cuda(_) | Device::Wgpu(_)) {
+            return Err(format!("--device {device}: `cargo xtask bench-gpu` measures GPUs"));
+        }
         let mut cases = Vec::new();
         for optimizer in names {
             let momenta = if optimizer == OptimizerName::Adamw { &[0.0][..] } else { &momenta };
