@@ -135,7 +135,10 @@ impl Backend for Wgpu {
             return;
         }
         // Through packed memory of its own, which lives as long as the recorded copy.
-        let Ok(staging) = self.device.alloc(d.len()) else { return };
+        let staging = match self.device.alloc(d.len()) {
+            Ok(staging) => staging,
+            Err(error) => return self.device.fail(error),
+        };
         self.device.write(bytemuck::cast_slice(source), &staging, 0);
         self.record_copy(Argument::new(&staging, Layout::packed(0, d)), Argument::from(&target));
     }
