@@ -121,7 +121,7 @@ impl<'a> Stable<'a> {
             lr_train::config::Device::CpuOpenblas => {
                 measure(&Cpu::<f32, lr_linalg::OpenBlas>::new(), &self.plan.common, case, threads, peer)
             }
-            // The plan has been checked: no GPU.
+            // The plan has been checked: no other device is built in.
             _ => measure(&Cpu::<f32>::new(), &self.plan.common, case, threads, peer),
         }
     }
