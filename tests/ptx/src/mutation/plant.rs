@@ -7,6 +7,8 @@ pub struct Planted {
     pub line: usize,
     /// That line as it was, trimmed.
     pub original: String,
+    /// The instruction or label before it, trimmed.
+    pub after: String,
     /// What was done to it: the new line, or `deleted`.
     pub fault: String,
     /// The whole text.
@@ -176,9 +178,13 @@ fn faults(code: &str) -> Vec<String> {
 pub fn plant(source: &str) -> Vec<Planted> {
     let lines: Vec<&str> = source.lines().collect();
     let mut planted = Vec::new();
+    let (mut after, mut before) = (String::new(), String::new());
     for (index, line) in lines.iter().enumerate() {
         // Comments behind the code stay out of it.
         let code = line.split("//").next().unwrap_or_default();
+        if !code.trim().is_empty() {
+            after = std::mem::replace(&mut before, code.trim().to_owned());
+        }
         if !is_instruction(code) || code.matches(';').count() != 1 {
             continue;
         }
@@ -187,7 +193,13 @@ pub fn plant(source: &str) -> Vec<Planted> {
             text[index] = &new;
             let text = text.join("\n");
             let fault = if new.is_empty() { "deleted".to_owned() } else { new };
-            planted.push(Planted { line: index + 1, original: code.trim().to_owned(), fault, text });
+            planted.push(Planted {
+                line: index + 1,
+                original: code.trim().to_owned(),
+                after: after.clone(),
+                fault,
+                text,
+            });
         }
     }
     planted

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::plant::Planted;
 
-/// One entry of the list. It holds for every place of its kernels at which the line stands.
+/// One entry of the list. Without `after` it holds for every place of its kernels at which the line stands.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Survivor {
@@ -12,10 +12,19 @@ pub struct Survivor {
     pub kernels: Vec<String>,
     /// The line as it is.
     pub line: String,
+    /// The instruction or label before it, where the reason holds for that place only.
+    pub after: Option<String>,
     /// The line with the fault, or `deleted`; several where the reason is the same.
     pub faults: Vec<String>,
     /// Why the fault is equivalent or harmless.
     pub reason: String,
+}
+
+impl Survivor {
+    /// Whether this is the place.
+    fn fits(&self, planted: &Planted) -> bool {
+        self.line == planted.original && self.after.as_ref().is_none_or(|after| *after == planted.after)
+    }
 }
 
 /// The list.
@@ -44,7 +53,7 @@ impl Reviewed {
     /// Whether a fault of a kernel is in the list.
     pub fn holds(&self, kernel: &str, planted: &Planted) -> bool {
         self.survivor.iter().any(|entry| {
-            entry.line == planted.original
+            entry.fits(planted)
                 && entry.kernels.iter().any(|name| name == kernel)
                 && entry.faults.contains(&planted.fault)
         })
@@ -57,7 +66,7 @@ impl Reviewed {
             for (kernel, fault) in entry.kernels.iter().flat_map(|k| entry.faults.iter().map(move |f| (k, f)))
             {
                 let known = planted.iter().any(|(name, faults)| {
-                    name == kernel && faults.iter().any(|p| p.original == entry.line && p.fault == *fault)
+                    name == kernel && faults.iter().any(|p| entry.fits(p) && p.fault == *fault)
                 });
                 if !known {
                     stale.push(format!("{kernel}: `{}` -> `{fault}`", entry.line));

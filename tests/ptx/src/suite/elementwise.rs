@@ -144,10 +144,12 @@ fn bfloat16(x: f64) -> f64 {
     f64::from(if !single.is_finite() || down < up || (down == up && even) { below } else { above })
 }
 
+/// A kind of [`map`] and its function.
+type Kind = (usize, Box<dyn Fn(f64) -> f64>);
+
 pub(super) fn map(bench: &mut Bench) -> Check {
     let (a, b) = (bench.round(0.3), bench.round(0.4));
-    type Function = Box<dyn Fn(f64) -> f64>;
-    let functions: [(usize, Function); 5] = [
+    let functions: [Kind; 5] = [
         (0, Box::new(|y: f64| if y < 0.0 { 0.0 } else { y.sqrt() })),
         (1, Box::new(move |y: f64| if y < a { a } else { y })),
         (2, Box::new(move |y: f64| a / if y < b { b } else { y })),

@@ -110,7 +110,7 @@ fn symmetric(bench: &mut Bench, shape: Shape) -> View {
 }
 
 pub(super) fn cholesky(bench: &mut Bench) -> Check {
-    for n in [1, 6, 33] {
+    for n in [1, 6, 37] {
         for (tries, relative) in [(0, 0.0), (5, 0.1), (2, 0.1)] {
             let shape = Shape::gapped(6, n, n);
             let a = symmetric(bench, shape);
