@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lr_kernels::ptx::{Kernel, Precision};
+use lr_kernels::ptx::{self, Kernel, Precision};
 
 pub use plant::{Planted, plant};
 pub use reviewed::{Reviewed, Survivor};
@@ -118,4 +118,59 @@ pub fn hunt(kernel: &Kernel, selection: Selection) -> Result<Outcome, String> {
     let mut survivors = survivors.into_inner().unwrap_or_else(|e| e.into_inner());
     survivors.sort_by(|a, b| (a.line, &a.fault).cmp(&(b.line, &b.fault)));
     Ok(Outcome { kernel: kernel.name, planted: faults.len(), survivors })
+}
+
+/// What became of the faults of all kernels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Faults planted.
+    pub planted: usize,
+    /// Faults that were noticed.
+    pub killed: usize,
+    /// What must not be, a line each: survivors that nobody reviewed, entries of the list that fit no kernel, fewer
+    /// killed than [`FLOOR`].
+    pub wrong: Vec<String>,
+}
+
+/// Plants faults in every kernel and compares the survivors with the reviewed list; `done` sees every kernel's outcome
+/// as it comes.
+///
+/// # Errors
+/// A kernel without cases, or one that fails them as it is.
+pub fn check(
+    selection: Selection,
+    reviewed: &Reviewed,
+    mut done: impl FnMut(&Outcome),
+) -> Result<Summary, String> {
+    let all: Vec<(&str, Vec<Planted>)> =
+        ptx::ALL.iter().map(|kernel| (kernel.name, plant(kernel.source))).collect();
+    let mut summary = Summary::default();
+    summary
+        .wrong
+        .extend(reviewed.stale(&all).into_iter().map(|entry| format!("no such fault to review: {entry}")));
+    for kernel in ptx::ALL {
+        let outcome = hunt(kernel, selection)?;
+        summary.planted += outcome.planted;
+        summary.killed += outcome.killed();
+        let unknown = outcome.survivors.iter().filter(|planted| !reviewed.holds(kernel.name, planted));
+        summary.wrong.extend(unknown.map(|planted| {
+            let Planted { line, original, fault, .. } = planted;
+            format!("not noticed: kernels/ptx/{}.ptx, line {line}: `{original}` -> `{fault}`", kernel.name)
+        }));
+        done(&outcome);
+    }
+    if (summary.killed as f64) < FLOOR * summary.planted as f64 {
+        summary
+            .wrong
+            .push(format!("{} of {} faults noticed: below the floor", summary.killed, summary.planted));
+    }
+    Ok(summary)
+}
+
+/// The reviewed list of this crate, `survivors.toml`.
+///
+/// # Errors
+/// What is wrong with its text.
+pub fn reviewed() -> Result<Reviewed, String> {
+    Reviewed::parse(include_str!("../../survivors.toml"))
 }

@@ -22,7 +22,6 @@ pub(super) enum Symbol {
 }
 
 /// Variables of one state space, one behind the other.
-#[derive(Default)]
 pub(super) struct Region {
     end: u32,
     packed: u32,
@@ -30,6 +29,11 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// The first variable comes behind `redzone` bytes, so that no address is 0.
+    fn new(redzone: u32) -> Self {
+        Self { end: redzone, packed: 0, variables: Vec::new() }
+    }
+
     /// Places a variable and keeps `redzone` bytes free behind it.
     pub(super) fn place(&mut self, bytes: u32, align: u32, redzone: u32) -> u32 {
         let start = self.end.next_multiple_of(align);
@@ -76,8 +80,8 @@ impl Builder {
             labels: HashMap::new(),
             branches: Vec::new(),
             code: Vec::new(),
-            shared: Region::default(),
-            local: Region::default(),
+            shared: Region::new(128),
+            local: Region::new(0),
             guard: Truth { predicate: TRUE, negated: false },
             reads: Vec::new(),
             predicate_reads: Vec::new(),

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use lr_kernels::ptx::Precision;
 
-use crate::{Argument, LaunchShape, Memory, Module, Options, launch};
+use crate::{Argument, LaunchShape, Memory, MemoryError, Module, Options, launch};
+
+/// Elements before and behind a view that belong to nobody.
+const SLACK: u64 = 4;
 
 /// What a case returns: the first thing that is wrong.
 pub(crate) type Check = Result<(), String>;
@@ -142,8 +145,9 @@ impl<'a> Bench<'a> {
     /// Memory for a view, nothing of it written.
     pub(crate) fn output(&mut self, shape: Shape) -> View {
         let last = if shape.len() == 0 { 0 } else { shape.place(shape.len() - 1) + 1 };
-        // Some elements before and behind, so that an address off by one is not the allocation's edge.
-        let address = self.memory.allocate(((last + 8) * self.size()) as u64) + 4 * self.size() as u64;
+        // Some elements before and behind, which `read` finds written if an address is off.
+        let size = self.size() as u64;
+        let address = self.memory.allocate((last as u64 + 2 * SLACK) * size) + SLACK * size;
         View { address, shape, values: Vec::new() }
     }
 
@@ -195,6 +199,14 @@ impl<'a> Bench<'a> {
             self.memory.is_initialized(view.address + element as u64 * size, size).map_err(|e| e.to_string())
         };
         let mut values = Vec::with_capacity(shape.len());
+        for slack in 1..=SLACK {
+            let last = if shape.len() == 0 { 0 } else { shape.place(shape.len() - 1) };
+            let before = view.address - slack * size;
+            let outside = |e: MemoryError| e.to_string();
+            if self.memory.is_initialized(before, size).map_err(outside)? || written(last + slack as usize)? {
+                return Err(format!("{what}: an element outside of the view was written"));
+            }
+        }
         let mut next = 0;
         for index in 0..shape.len() {
             let place = shape.place(index);

@@ -52,9 +52,9 @@ pub(super) fn adamw(bench: &mut Bench) -> Check {
 }
 
 pub(super) fn add_diagonal(bench: &mut Bench) -> Check {
-    for (shape, n) in [(Shape::packed(1, 5, 5), 5), (Shape::gapped(30, 10, 11), 10)] {
+    for (shape, n, blocks) in [(Shape::packed(1, 5, 5), 5, 1), (Shape::gapped(60, 10, 11), 10, 2)] {
         let y = bench.inout(shape, &numbers(shape.len(), 1));
-        bench.call("add_diagonal_real").size(n * shape.batch).size(n).matrix(&y).real(0.75).run(1, 0)?;
+        bench.call("add_diagonal_real").size(n * shape.batch).size(n).matrix(&y).real(0.75).run(blocks, 0)?;
         bench.compare("y", &y, bench.epsilon(), |p, i, j| {
             let old = y.values[shape.at(p, i, j)];
             if i == j { (old + 0.75, 2.0) } else { (old, 0.0) }
@@ -155,7 +155,7 @@ pub(super) fn map(bench: &mut Bench) -> Check {
     ];
     for (shape, blocks) in places() {
         let mut values = numbers(shape.len(), 7);
-        values[..5].copy_from_slice(&[f64::NAN, -0.0, 1.001_953_125, 1.005_859_375, f64::INFINITY]);
+        values[..5].copy_from_slice(&[f64::NAN, -0.0, 1.003_906_25, 1.011_718_75, f64::INFINITY]);
         for (kind, f) in &functions {
             let y = bench.inout(shape, &values);
             let call = bench.call("map_real").size(shape.len()).size(shape.rows).size(shape.cols);
@@ -207,7 +207,7 @@ pub(super) fn take_part(bench: &mut Bench) -> Check {
 }
 
 pub(super) fn pointers(bench: &mut Bench) -> Check {
-    for (count, groups) in [(5, [1, 1, 5]), (300, [1, 4, 300])] {
+    for (count, groups, blocks) in [(5, [1, 1, 5], 1), (600, [1, 4, 600], 2)] {
         let starts = [0x1_0000_0010u64, 0x2_0000_0000, 0x3_0000_0000];
         let strides = [64u64, 0x1_0000_0008, 24];
         let out = bench.long_output(3 * count);
@@ -215,7 +215,7 @@ pub(super) fn pointers(bench: &mut Bench) -> Check {
         for k in 0..3 {
             call = call.word(starts[k]).word(strides[k]).size(groups[k]);
         }
-        call.run(1, 0)?;
+        call.run(blocks, 0)?;
         for (entry, &found) in bench.longs(out, 3 * count)?.iter().enumerate() {
             let (k, p) = (entry / count, entry % count);
             let wanted = starts[k] + (p / groups[k]) as u64 * strides[k];

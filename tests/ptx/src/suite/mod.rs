@@ -6,6 +6,7 @@ mod bench;
 mod elementwise;
 mod factors;
 mod neural;
+mod orthogonal;
 mod reductions;
 
 use lr_kernels::ptx::{Kernel, Precision, expand};
@@ -47,12 +48,12 @@ suites! {
     "fill": elementwise::fill;
     "flag_above": reductions::flag_above;
     "invert": factors::invert;
-    "jacobi_svd": factors::jacobi_svd;
+    "jacobi_svd": orthogonal::jacobi_svd;
     "map": elementwise::map;
     "max_abs": reductions::max_abs;
     "multiply": elementwise::multiply;
     "pointers": elementwise::pointers;
-    "qr": factors::qr;
+    "qr": orthogonal::qr;
     "rms_norm": neural::rms_norm;
     "rms_norm_backward": neural::rms_norm_backward;
     "rotate": neural::rotate;

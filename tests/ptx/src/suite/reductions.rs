@@ -14,8 +14,8 @@ fn cases() -> [Case; 4] {
     [
         Case { problems: 1, shape: Shape::packed(1, 1, 5), pieces: 1, blocks: 1 },
         Case { problems: 2, shape: Shape::packed(2, 1, 600), pieces: 2, blocks: 3 },
-        Case { problems: 4, shape: Shape::gapped(2, 11, 27), pieces: 3, blocks: 5 },
-        Case { problems: 2, shape: Shape::gapped(2, 3, 90), pieces: 1, blocks: 2 },
+        Case { problems: 4, shape: Shape::gapped(2, 11, 27), pieces: 4, blocks: 5 },
+        Case { problems: 2, shape: Shape::gapped(2, 3, 70), pieces: 1, blocks: 2 },
     ]
 }
 
@@ -76,11 +76,13 @@ pub(super) fn dot(bench: &mut Bench) -> Check {
     Ok(())
 }
 
-/// Values with a NaN in the second problem of several, not in a job's first element.
+/// Values with a largest one in the first problem, and a NaN in the last place of the second problem of several, an odd thread's.
 fn with_nan(case: &Case) -> Vec<f64> {
     let mut values = numbers(case.shape.len(), 3);
+    // The largest is the first of its thread's elements.
+    values[3] = -1.5;
     if case.shape.batch > 1 {
-        values[case.elements() + case.elements() - 2] = f64::NAN;
+        values[2 * case.elements() - 1] = f64::NAN;
     }
     values
 }
@@ -107,15 +109,29 @@ pub(super) fn max_abs(bench: &mut Bench) -> Check {
     Ok(())
 }
 
+/// What is above the bound.
+#[derive(Clone, Copy, PartialEq)]
+enum Above {
+    /// One element of the first problem.
+    One(usize),
+    /// Nothing but NaN.
+    Nan,
+    /// Everything.
+    Any,
+}
+
 pub(super) fn flag_above(bench: &mut Bench) -> Check {
     for case in cases() {
-        for (nan, bound) in [(false, 0.999), (false, 2.0), (true, 2.0), (false, -1.0)] {
-            let mut values = if nan { with_nan(&case) } else { numbers(case.shape.len(), 4) };
-            if bound == 0.999 {
-                // Only the last element of the first problem is above, and only by its magnitude.
+        let last = case.elements() - 1;
+        for (kind, bound) in
+            [(Above::One(last), 0.999), (Above::One(0), 0.999), (Above::Nan, 2.0), (Above::Any, -1.0)]
+        {
+            let mut values = if kind == Above::Nan { with_nan(&case) } else { numbers(case.shape.len(), 4) };
+            if let Above::One(place) = kind {
+                // Only by its magnitude; the other end of the matrix is on the bound.
                 values.iter_mut().for_each(|x| *x *= 0.9);
-                values[case.elements() - 1] = -0.999_5;
-                values[0] = -0.999;
+                values[last - place] = -0.999;
+                values[place] = -0.999_5;
             }
             let x = bench.input(case.shape, &values);
             let out = bench.inout(Shape::gapped(case.problems, 1, 1), &vec![0.0; case.problems]);

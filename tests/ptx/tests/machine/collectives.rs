@@ -27,7 +27,7 @@ fn guards_hold_lane_by_lane() {
 #[test]
 fn values_pass_through_shared_memory_behind_a_barrier() {
     leaves(
-        "st.shared.u32 [%r3], %r1; bar.sync 0; sub.u32 %r4, 252, %r2; ld.shared.u32 %r6, [%r4];
+        "st.shared.u32 [%r3], %r1; bar.sync 0; sub.u32 %r4, 252, %r2; mov.u32 %r5, s; add.u32 %r4, %r4, %r5; ld.shared.u32 %r6, [%r4];
          st.global.u32 [%rd2], %r6;",
         64,
         |thread| 63 - thread,

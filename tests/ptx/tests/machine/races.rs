@@ -10,7 +10,7 @@ fn race(wanted: Space) -> impl Fn(&FaultKind) -> bool {
 /// Writes the own word, then `between`, then reads the word of the thread 4 bytes times `apart` away.
 fn exchange(between: &str, apart: u32) -> String {
     format!(
-        "st.shared.u32 [%r3], %r1; {between} xor.b32 %r4, %r2, {}; ld.shared.u32 %r6, [%r4];
+        "st.shared.u32 [%r3], %r1; {between} xor.b32 %r4, %r2, {}; mov.u32 %r5, s; add.u32 %r4, %r4, %r5; ld.shared.u32 %r6, [%r4];
          st.global.u32 [%rd2], %r6;",
         4 * apart
     )
