@@ -77,9 +77,9 @@ fn first_pass<B: Neural>(b: &B, config: &ExperimentConfig) -> [f64; 2] {
 fn every_kind_of_model_has_the_gradients_of_the_cpu() {
     let Some(b) = devices::cuda::<f32>() else { return };
     let base = configuration(OptimizerName::FixedEmbedded);
-    let model = base.model.clone();
-    let turned = ModelConfig { position: Position::Rope, qk_norm: QkNorm::On, ..model.clone() };
-    let odd = ModelConfig { sequence: 37, vocabulary: 301, batch: 3, ..model.clone() };
+    let model = base.model;
+    let turned = ModelConfig { position: Position::Rope, qk_norm: QkNorm::On, ..model };
+    let odd = ModelConfig { sequence: 37, vocabulary: 301, batch: 3, ..model };
     for (precision, model) in [(Precision::F32, turned), (Precision::F32, odd), (Precision::Bf16, model)] {
         let config = ExperimentConfig { precision, model, ..base.clone() };
         let (expected, actual) = (first_pass(&Cpu::<f32>::new(), &config), first_pass(&b, &config));
