@@ -9,8 +9,9 @@ use lr_manifolds::{
     space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
 use lr_optim::solve::{
-    Checkpoint, Lbfgs, MaskedFit, Preconditioner, Problem, ProjectedGradient, SecondOrderProblem, SolveError,
-    Stop, Termination, TrustRegions, check_retraction, check_transport,
+    Checkpoint, ConjugateGradients, Iteration, Lbfgs, MaskedFit, Preconditioner, Problem, ProjectedGradient,
+    SecondOrderProblem, Solution, SolveError, Stop, Termination, TrustRegions, check_retraction,
+    check_transport,
 };
 use lr_tests::{
     dense::Dense,
@@ -212,6 +213,88 @@ fn trust_regions_resume_where_they_stopped() {
     let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
     assert_eq!(end.iterations, 9);
     assert_eq!(end, Checkpoint::of(&b, &whole, None).unwrap(), "the same bits as in one piece");
+}
+
+/// Cost, gradient norm and step of every iteration.
+type Trace = Vec<[f64; 3]>;
+
+/// A run in one piece and one interrupted after `first` of `all` iterations, through bytes: their traces from the
+/// interruption on and their ends.
+fn interrupted(
+    mut run: impl FnMut(Option<&Checkpoint>, usize, &mut dyn FnMut(&Iteration)) -> Solution<B>,
+    [first, all]: [usize; 2],
+) -> [(Trace, Checkpoint); 2] {
+    let b = B::new();
+    let mut traced = |from: Option<&Checkpoint>, most: usize| {
+        let mut trace = Trace::new();
+        let found = run(from, most, &mut |now| trace.push([now.cost, now.gradient_norm, now.step]));
+        (trace, Checkpoint::of(&b, &found, from).unwrap())
+    };
+    let (mut whole, end) = traced(None, all);
+    let (_, half) = traced(None, first);
+    let kept = Checkpoint::from_bytes(&half.to_bytes()).unwrap();
+    let (mut rest, resumed_end) = traced(Some(&kept), all - first);
+    // The point of the interruption was reached by a step that the resumed run does not know.
+    rest.remove(0);
+    [(whole.split_off(first + 1), end), (rest, resumed_end)]
+}
+
+#[test]
+fn conjugate_gradients_and_lbfgs_resume_where_they_stopped() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(137));
+    let (_, mut problem) = instance(&mut rng);
+    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let (second, transport) = (DecouplingRetraction::Second, DecouplingProjection);
+    let x = || start(&mut StdRng::seed_from_u64(3));
+    let p = &mut problem;
+    let cg = ConjugateGradients::default();
+    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
+        let stop = Stop::iterations(most);
+        match from {
+            None => cg.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
+            Some(from) => cg.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
+        }
+        .unwrap()
+    };
+    let [whole, resumed] = interrupted(run, [7, 19]);
+    assert_eq!(whole, resumed, "conjugate gradients: the same bits as in one piece");
+    let lbfgs = Lbfgs { memory: 4, ..Lbfgs::default() };
+    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
+        let stop = Stop::iterations(most);
+        match from {
+            None => lbfgs.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
+            Some(from) => lbfgs.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
+        }
+        .unwrap()
+    };
+    let [whole, resumed] = interrupted(run, [7, 19]);
+    assert_eq!(whole, resumed, "L-BFGS: the same bits as in one piece");
+}
+
+#[test]
+fn resumed_runs_compare_with_the_first_gradient() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(139));
+    let (_, mut problem) = instance(&mut rng);
+    let fixed = FixedRankEmbedded::new(Grid::singleton(M, N, RANK)).unwrap();
+    let (svd, transport, p) = (SvdRetraction::default(), EmbeddedProjection, &mut problem);
+    let stop = Stop::RelativeGradient(1e-6);
+    let x = || start(&mut StdRng::seed_from_u64(5));
+    let cg = ConjugateGradients::default();
+    let mut silent = |_: &Iteration| {};
+    let whole = cg.solve(&b, &fixed, &svd, &transport, p, x(), &stop, &mut silent).unwrap().outcome;
+    let early = stop.clone().or(Stop::iterations(5));
+    let half = cg.solve(&b, &fixed, &svd, &transport, p, x(), &early, &mut silent).unwrap();
+    let kept = Checkpoint::of(&b, &half, None).unwrap();
+    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
+    let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
+    assert_eq!(end.iterations, whole.iterations);
+    // A checkpoint of trust regions has no direction: the gradient does.
+    let tr =
+        TrustRegions::default().solve(&b, &fixed, &svd, p, x(), &Stop::iterations(2), &mut silent).unwrap();
+    let kept = Checkpoint::of(&b, &tr, None).unwrap();
+    assert!(kept.radius().is_some());
+    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
+    assert_eq!(rest.outcome.termination, Termination::Converged);
 }
 
 #[test]

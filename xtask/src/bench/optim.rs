@@ -121,6 +121,11 @@ impl<'a> Stable<'a> {
             lr_train::config::Device::CpuOpenblas => {
                 measure(&Cpu::<f32, lr_linalg::OpenBlas>::new(), &self.plan.common, case, threads, peer)
             }
+            #[cfg(feature = "wgpu")]
+            lr_train::config::Device::Wgpu(index) => {
+                let b = lr_linalg::Wgpu::new(index).map_err(|error| error.to_string())?;
+                measure(&b, &self.plan.common, case, threads, peer)
+            }
             // The plan has been checked: no other device is built in.
             _ => measure(&Cpu::<f32>::new(), &self.plan.common, case, threads, peer),
         }

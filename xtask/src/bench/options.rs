@@ -100,7 +100,7 @@ pub struct OptimOptions {
     /// Momentum coefficients nu in [0, 1), separated by commas (default: 0,0.875; with --scaling 0)
     #[arg(long, value_delimiter = ',', value_name = "NU,...")]
     momentum: Option<Vec<f64>>,
-    /// Where to compute: cpu (default) or cpu-openblas
+    /// Where to compute: cpu (default), cpu-openblas or wgpu[:N]
     #[arg(long)]
     device: Option<Device>,
     /// Race PyTorch in turns; `$LR_PYTHON` or python3 must have torch
@@ -211,7 +211,7 @@ pub struct TrainOptions {
     /// Optimizers of the attention pairs, separated by commas (default: adamw,fixed-embedded)
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     optimizers: Option<Vec<OptimizerName>>,
-    /// Where to compute: cpu (default) or cpu-openblas
+    /// Where to compute: cpu (default), cpu-openblas or wgpu[:N]
     #[arg(long)]
     device: Option<Device>,
     /// What to compute with: f32 (default), or bf16, against which PyTorch runs with autocast

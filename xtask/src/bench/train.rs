@@ -81,6 +81,11 @@ pub fn run(plan: &TrainPlan) -> Result<(), String> {
             lr_train::config::Device::Cpu if config.precision == Precision::Bf16 => {
                 measure(&Cpu::<f32, Bf16>::new(), *optimizer, config, turns, peer)
             }
+            #[cfg(feature = "wgpu")]
+            lr_train::config::Device::Wgpu(index) => {
+                let b = lr_linalg::Wgpu::new(index).map_err(|error| error.to_string())?;
+                measure(&b, *optimizer, config, turns, peer)
+            }
             // The plan has been checked: no other device is built in.
             _ => measure(&Cpu::<f32>::new(), *optimizer, config, turns, peer),
         };

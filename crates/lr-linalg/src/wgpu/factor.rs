@@ -136,7 +136,7 @@ impl Factor for Wgpu {
         let (players, rounds) = players_and_rounds(n);
         // Roundings of inner products over m rows, of which each invocation sums a part; what is orthogonal to
         // these needs no rotation. Columns shorter than the roundings of others never get orthogonal to these.
-        let orthogonal = f32::EPSILON * (4.0 + (m as f32).sqrt());
+        let orthogonal = f32::EPSILON * (2.0 + 0.25 * (m as f32).sqrt());
         let noise = f32::EPSILON * f32::EPSILON * m as f32;
         let lanes = 256 / (players / 2).next_power_of_two().min(256);
         let round = (players / 2).div_ceil(256) * (2 * m / lanes + n / lanes + lanes + 8);

@@ -100,7 +100,7 @@ pub fn hunt(kernel: &Kernel, selection: Selection) -> Result<Outcome, String> {
     }
     let mut faults = plant(kernel.source);
     if let Selection::OneIn(most) = selection {
-        faults.retain(|planted| hash(kernel.name, planted) % most as u64 == 0);
+        faults.retain(|planted| hash(kernel.name, planted).is_multiple_of(most as u64));
     }
     let (next, survivors) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let workers = thread::available_parallelism().map_or(1, usize::from);

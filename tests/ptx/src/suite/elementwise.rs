@@ -146,7 +146,8 @@ fn bfloat16(x: f64) -> f64 {
 
 pub(super) fn map(bench: &mut Bench) -> Check {
     let (a, b) = (bench.round(0.3), bench.round(0.4));
-    let functions: [(usize, Box<dyn Fn(f64) -> f64>); 5] = [
+    type Function = Box<dyn Fn(f64) -> f64>;
+    let functions: [(usize, Function); 5] = [
         (0, Box::new(|y: f64| if y < 0.0 { 0.0 } else { y.sqrt() })),
         (1, Box::new(move |y: f64| if y < a { a } else { y })),
         (2, Box::new(move |y: f64| a / if y < b { b } else { y })),
