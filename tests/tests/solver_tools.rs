@@ -98,6 +98,51 @@ fn a_projected_gradient_keeps_rows_at_norm_1() {
     }
 }
 
+/// At the best matrix of rank 1, with columns to spare that see nothing of the rest: only the normal part of the
+/// cone descends.
+#[test]
+fn a_projected_gradient_below_rank_r_takes_the_normal_part_of_the_cone() {
+    use lr_linalg::{Dims, Mats, Scratch};
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(149));
+    let (left, right) = (
+        Dense::random(M, RANK, &mut rng).orthonormalized(),
+        Dense::random(N, 2 * RANK, &mut rng).orthonormalized(),
+    );
+    let sigma = [5.0, 2.0, 0.5];
+    let a = Dense::from_fn(M, N, |i, j| (0..RANK).map(|k| sigma[k] * left.at(i, k) * right.at(j, k)).sum());
+    let entries: Vec<_> = (0..M * N).map(|k| (k / N, k % N, a.data[k])).collect();
+    let data = SparseMatrix::new(M, N, &entries).unwrap();
+    let mut problem = MaskedFit::new(data, Threads::Serial).unwrap();
+    // Columns 3 and 4 of `right` are orthogonal to all rows of A.
+    let start = || {
+        let h = Dense::from_fn(M, RANK, |i, k| if k == 0 { sigma[0] * left.at(i, 0) } else { 0.0 });
+        let v = Dense::from_fn(N, RANK, |j, k| if k == 0 { right.at(j, 0) } else { right.at(j, RANK + k) });
+        factors(&h, &v)
+    };
+    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let stop = Stop::gradient_below(1e-6).or(Stop::iterations(200));
+    let mut norms = Vec::new();
+    let found = ProjectedGradient::default()
+        .solve(&b, &manifold, &mut problem, start(), &stop, &mut |now| norms.push(now.gradient_norm))
+        .unwrap();
+    assert_eq!(found.outcome.termination, Termination::Converged, "{:?}", found.outcome);
+    assert!(matrix(found.x.as_ref()).relative_error(&a) < 1e-6, "{:?}", found.outcome);
+
+    // The measure is that of the dense tangent cone.
+    let x = start();
+    let e = matrix(x.as_ref()).plus(-1.0, &a).upload(&b);
+    let mut projection = Mats::zeros(&b, Dims::new(1, M, N)).unwrap();
+    let (mut squares, mut status) =
+        (Mats::zeros(&b, Dims::new(1, 1, 3)).unwrap(), Mats::zeros(&b, Dims::scalars(1)).unwrap());
+    Scratch::new(&b).unwrap().scope(|scope| {
+        let (projection, squares) = (projection.as_mut(), squares.as_mut());
+        manifold.tangent_cone(&b, x.as_ref(), e.as_ref(), 1, projection, squares, status.as_mut(), scope);
+    });
+    let measure = squares.to_vec(&b).unwrap().iter().sum::<f64>().sqrt();
+    assert!((norms[0] - measure).abs() < 1e-9 * measure, "{} {measure}", norms[0]);
+    assert!((measure - (4.0f64 + 0.25).sqrt()).abs() < 1e-9);
+}
+
 /// `sum weights_i |x_i - a_i|^2 / 2` over the rows of L, in the factor space: a diagonal Hessian.
 struct Weighted {
     weights: Vec<f64>,
@@ -165,6 +210,19 @@ impl Preconditioner<B, FactorSpace> for Inverse {
         inverse.scaled(b, residual.as_ref(), out.as_mut());
         Ok(())
     }
+}
+
+#[test]
+fn lbfgs_learns_the_curvature() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(151));
+    let weights = (0..M).map(|i| 10f64.powf(3.0 * i as f64 / M as f64)).collect();
+    let manifold = FactorSpace::new(M, N, RANK).unwrap();
+    let stop = Stop::RelativeGradient(1e-8).or(Stop::iterations(300));
+    let x = factors(&Dense::random(M, RANK, &mut rng), &Dense::random(N, RANK, &mut rng));
+    let (solver, line, mut problem) = (Lbfgs::default(), StraightLine, Weighted { weights });
+    let found = solver.solve(&b, &manifold, &line, &line, &mut problem, x, &stop, &mut |_| {}).unwrap();
+    // Steepest descent shrinks the error by about 1 - 2 / 1000 each.
+    assert_eq!(found.outcome.termination, Termination::Converged, "{:?}", found.outcome);
 }
 
 #[test]
