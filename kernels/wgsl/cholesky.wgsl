@@ -1,8 +1,11 @@
 // a = L L^T of symmetric matrices given by their lower triangles, column by column:
 //     L_jj = sqrt(d_j), d_j = a_jj + shift - sum_k<j L_jk^2,   L_ij = (a_ij - sum_k<j L_ik L_jk) / L_jj.
-// A pivot d_j that is not positive and finite ends the attempt. With relative = 0 (report) the status becomes j + 1;
-// otherwise shift = relative 2^t mean(diag a) is tried for t = 0, 1, ..., 99, and the status becomes t + 1, or -1
-// where nothing succeeds. A failed problem becomes the identity. The status of a good one stays.
+// A pivot d_j that is not positive and finite ends the attempt. Attempt 0 has no shift; with relative = 0 (report) it
+// is the only one, and its failure makes the status j + 1. Otherwise attempt t has shift = relative 2^(t-1)
+// mean(diag a), and the status of a matrix that needed it becomes t, or -1 where none succeeds. A failed problem
+// becomes the identity. The status of one that needed no shift stays.
+//
+// A launch makes the attempts from `begin` to `end` of `attempts`; `state` is one for a problem that waits for more.
 //
 // Launch: 128 invocations a workgroup, one workgroup a problem. `small`, order <= 88: the factor lies in workgroup
 // memory (16 KiB), columns packed one after the other. `large`: it lies, transposed, in the upper triangle of a.
@@ -11,15 +14,19 @@ struct Params {
     grid: Grid,
     a_view: View,
     status_view: View,
+    state_view: View,
     order: u32,
+    begin: u32,
+    end: u32,
     relative: f32,
+    attempts: u32,
 }
 @group(1) @binding(0) var<uniform> params: Params;
 @group(0) @binding(0) var<storage, read_write> a: array<f32>;
 @group(0) @binding(1) var<storage, read_write> status: array<f32>;
+@group(0) @binding(2) var<storage, read_write> state: array<f32>;
 
 const WIDTH: u32 = 128u;
-const ATTEMPTS: u32 = 100u;
 
 // Columns of the factor before the division by L_jj: entry (i, k) at k order - k (k + 1)/2 + i.
 var<workgroup> packed: array<f32, 3916>;
@@ -144,18 +151,46 @@ fn write_identity(at: u32, t: u32) {
     }
 }
 
-// The first shift for which a next attempt is worthwhile; zero where none is.
+// The shift of attempt 1; zero where shifts make no sense.
 fn first_shift(at: u32) -> f32 {
+    if (params.relative == 0.0) {
+        return 0.0;
+    }
     let mean = mean_diagonal(at);
-    if (params.relative == 0.0 || !is_finite(mean) || mean <= 0.0) {
+    if (!is_finite(mean) || mean <= 0.0) {
         return 0.0;
     }
     return params.relative * mean;
 }
 
-fn report(problem: u32, t: u32, code: f32) {
+// The shift of an attempt, exactly the first one times a power of two.
+fn shift_of(first: f32, attempt: u32) -> f32 {
+    if (attempt == 0u) {
+        return 0.0;
+    }
+    return first * bitcast<f32>((126u + attempt) << 23u);
+}
+
+// Whether the problem still waits for a factor.
+fn waits(problem: u32) -> bool {
+    let before = state[base(params.state_view, problem)];
+    workgroupBarrier();
+    return params.begin == 0u || before != 0.0;
+}
+
+// What the attempts of this launch came to: the bad pivot of the last one, or 0, and the attempt that succeeded.
+fn conclude(problem: u32, at: u32, failed: u32, attempt: u32, t: u32) {
+    let last = params.end == params.attempts;
+    if (failed != 0u && last) {
+        write_identity(at, t);
+    }
     if (t == 0u) {
-        status[base(params.status_view, problem)] = code;
+        state[base(params.state_view, problem)] = select(0.0, 1.0, failed != 0u && !last);
+        if (failed == 0u && attempt > 0u) {
+            status[base(params.status_view, problem)] = f32(attempt);
+        } else if (failed != 0u && last) {
+            status[base(params.status_view, problem)] = select(-1.0, f32(failed), params.relative == 0.0);
+        }
     }
 }
 
@@ -170,27 +205,26 @@ fn small(
         return;
     }
     let problem = params.grid.first + group;
+    if (!waits(problem)) {
+        return;
+    }
     let at = base(params.a_view, problem);
     let n = params.order;
-    var failed = attempt_small(at, 0.0, t);
-    if (failed != 0u) {
-        var code = select(-1.0, f32(failed), params.relative == 0.0);
-        var shift = first_shift(at);
-        for (var attempt = 0u; shift > 0.0 && attempt < ATTEMPTS && failed != 0u; attempt++) {
-            failed = attempt_small(at, shift, t);
-            if (failed == 0u) {
-                code = f32(attempt + 1u);
-            }
-            shift *= 2.0;
+    let first = first_shift(at);
+    var failed = 1u;
+    var attempt = params.begin;
+    for (; attempt < params.end && (attempt == 0u || first > 0.0); attempt++) {
+        failed = attempt_small(at, shift_of(first, attempt), t);
+        if (failed == 0u) {
+            break;
         }
-        report(problem, t, code);
-    }
-    if (failed != 0u) {
-        write_identity(at, t);
-        return;
     }
     // Nobody reads a any more.
     workgroupBarrier();
+    conclude(problem, at, failed, attempt, t);
+    if (failed != 0u) {
+        return;
+    }
     for (var e = t; e < n * n; e += WIDTH) {
         let i = e / n;
         let j = e % n;
@@ -213,32 +247,30 @@ fn large(
         return;
     }
     let problem = params.grid.first + group;
+    if (!waits(problem)) {
+        return;
+    }
     let at = base(params.a_view, problem);
     let n = params.order;
     let stride = params.a_view.row_stride;
-    var used = 0.0;
-    var failed = attempt_large(at, used, t);
-    if (failed != 0u) {
-        var code = select(-1.0, f32(failed), params.relative == 0.0);
-        var shift = first_shift(at);
-        for (var attempt = 0u; shift > 0.0 && attempt < ATTEMPTS && failed != 0u; attempt++) {
-            failed = attempt_large(at, shift, t);
-            if (failed == 0u) {
-                code = f32(attempt + 1u);
-                used = shift;
-            }
-            shift *= 2.0;
+    let first = first_shift(at);
+    var failed = 1u;
+    var attempt = params.begin;
+    for (; attempt < params.end && (attempt == 0u || first > 0.0); attempt++) {
+        failed = attempt_large(at, shift_of(first, attempt), t);
+        if (failed == 0u) {
+            break;
         }
-        report(problem, t, code);
     }
+    storageBarrier();
+    workgroupBarrier();
+    conclude(problem, at, failed, attempt, t);
     if (failed != 0u) {
-        write_identity(at, t);
         return;
     }
     // The pivots again, in the same order of operations, then the triangle to its place.
     for (var j = t; j < n; j += WIDTH) {
-        var d = a[at + j * stride + j] + used;
-        d = reduced(at, j, j, d);
+        let d = reduced(at, j, j, a[at + j * stride + j] + shift_of(first, attempt));
         a[at + j * stride + j] = sqrt(d);
     }
     storageBarrier();

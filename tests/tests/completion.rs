@@ -51,10 +51,11 @@ fn derivatives_of_the_sampled_fit_are_right_on_every_geometry() {
     let fixed = FixedRankEmbedded::new(Grid::singleton(M, N, RANK)).unwrap();
     let svd = SvdRetraction::default();
     let orthographic = OrthographicRetraction::default();
+    // Neither factor orthonormal: both triangles of the frame count.
     let slopes = [
-        check_gradient(&b, &fixed, &svd, &mut problem, random_start(&mut rng), direction(&mut rng)),
-        check_hessian(&b, &fixed, &svd, &mut problem, random_start(&mut rng), direction(&mut rng)),
-        check_hessian(&b, &fixed, &orthographic, &mut problem, random_start(&mut rng), direction(&mut rng)),
+        check_gradient(&b, &fixed, &svd, &mut problem, direction(&mut rng), direction(&mut rng)),
+        check_hessian(&b, &fixed, &svd, &mut problem, direction(&mut rng), direction(&mut rng)),
+        check_hessian(&b, &fixed, &orthographic, &mut problem, direction(&mut rng), direction(&mut rng)),
     ];
     let slopes = slopes.map(Result::unwrap);
     assert!(slopes.iter().all(|s| s.is_right()), "{:?}", slopes.map(|s| s.exponent));

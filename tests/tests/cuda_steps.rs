@@ -2,7 +2,6 @@
 //! be recorded as a graph that does the same when it is replayed.
 #![cfg(feature = "cuda")]
 
-#[allow(dead_code, reason = "each test file uses its own part")]
 #[path = "../../crates/lr-linalg/tests/common/devices.rs"]
 mod devices;
 

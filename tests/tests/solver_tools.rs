@@ -9,8 +9,9 @@ use lr_manifolds::{
     space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
 use lr_optim::solve::{
-    Checkpoint, Lbfgs, MaskedFit, Preconditioner, Problem, ProjectedGradient, SecondOrderProblem, SolveError,
-    Stop, Termination, TrustRegions, check_retraction, check_transport,
+    Checkpoint, ConjugateGradients, Iteration, Lbfgs, MaskedFit, Preconditioner, Problem, ProjectedGradient,
+    SecondOrderProblem, Solution, SolveError, Stop, Termination, TrustRegions, check_retraction,
+    check_transport,
 };
 use lr_tests::{
     dense::Dense,
@@ -97,6 +98,51 @@ fn a_projected_gradient_keeps_rows_at_norm_1() {
     }
 }
 
+/// At the best matrix of rank 1, with columns to spare that see nothing of the rest: only the normal part of the
+/// cone descends.
+#[test]
+fn a_projected_gradient_below_rank_r_takes_the_normal_part_of_the_cone() {
+    use lr_linalg::{Dims, Mats, Scratch};
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(149));
+    let (left, right) = (
+        Dense::random(M, RANK, &mut rng).orthonormalized(),
+        Dense::random(N, 2 * RANK, &mut rng).orthonormalized(),
+    );
+    let sigma = [5.0, 2.0, 0.5];
+    let a = Dense::from_fn(M, N, |i, j| (0..RANK).map(|k| sigma[k] * left.at(i, k) * right.at(j, k)).sum());
+    let entries: Vec<_> = (0..M * N).map(|k| (k / N, k % N, a.data[k])).collect();
+    let data = SparseMatrix::new(M, N, &entries).unwrap();
+    let mut problem = MaskedFit::new(data, Threads::Serial).unwrap();
+    // Columns 3 and 4 of `right` are orthogonal to all rows of A.
+    let start = || {
+        let h = Dense::from_fn(M, RANK, |i, k| if k == 0 { sigma[0] * left.at(i, 0) } else { 0.0 });
+        let v = Dense::from_fn(N, RANK, |j, k| if k == 0 { right.at(j, 0) } else { right.at(j, RANK + k) });
+        factors(&h, &v)
+    };
+    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let stop = Stop::gradient_below(1e-6).or(Stop::iterations(200));
+    let mut norms = Vec::new();
+    let found = ProjectedGradient::default()
+        .solve(&b, &manifold, &mut problem, start(), &stop, &mut |now| norms.push(now.gradient_norm))
+        .unwrap();
+    assert_eq!(found.outcome.termination, Termination::Converged, "{:?}", found.outcome);
+    assert!(matrix(found.x.as_ref()).relative_error(&a) < 1e-6, "{:?}", found.outcome);
+
+    // The measure is that of the dense tangent cone.
+    let x = start();
+    let e = matrix(x.as_ref()).plus(-1.0, &a).upload(&b);
+    let mut projection = Mats::zeros(&b, Dims::new(1, M, N)).unwrap();
+    let (mut squares, mut status) =
+        (Mats::zeros(&b, Dims::new(1, 1, 3)).unwrap(), Mats::zeros(&b, Dims::scalars(1)).unwrap());
+    Scratch::new(&b).unwrap().scope(|scope| {
+        let (projection, squares) = (projection.as_mut(), squares.as_mut());
+        manifold.tangent_cone(&b, x.as_ref(), e.as_ref(), 1, projection, squares, status.as_mut(), scope);
+    });
+    let measure = squares.to_vec(&b).unwrap().iter().sum::<f64>().sqrt();
+    assert!((norms[0] - measure).abs() < 1e-9 * measure, "{} {measure}", norms[0]);
+    assert!((measure - (4.0f64 + 0.25).sqrt()).abs() < 1e-9);
+}
+
 /// `sum weights_i |x_i - a_i|^2 / 2` over the rows of L, in the factor space: a diagonal Hessian.
 struct Weighted {
     weights: Vec<f64>,
@@ -167,6 +213,19 @@ impl Preconditioner<B, FactorSpace> for Inverse {
 }
 
 #[test]
+fn lbfgs_learns_the_curvature() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(151));
+    let weights = (0..M).map(|i| 10f64.powf(3.0 * i as f64 / M as f64)).collect();
+    let manifold = FactorSpace::new(M, N, RANK).unwrap();
+    let stop = Stop::RelativeGradient(1e-8).or(Stop::iterations(300));
+    let x = factors(&Dense::random(M, RANK, &mut rng), &Dense::random(N, RANK, &mut rng));
+    let (solver, line, mut problem) = (Lbfgs::default(), StraightLine, Weighted { weights });
+    let found = solver.solve(&b, &manifold, &line, &line, &mut problem, x, &stop, &mut |_| {}).unwrap();
+    // Steepest descent shrinks the error by about 1 - 2 / 1000 each.
+    assert_eq!(found.outcome.termination, Termination::Converged, "{:?}", found.outcome);
+}
+
+#[test]
 fn a_preconditioner_saves_inner_iterations() {
     let (b, mut rng) = (B::new(), StdRng::seed_from_u64(113));
     let weights: Vec<f64> = (0..M).map(|i| 10f64.powf(5.0 * i as f64 / M as f64)).collect();
@@ -212,6 +271,88 @@ fn trust_regions_resume_where_they_stopped() {
     let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
     assert_eq!(end.iterations, 9);
     assert_eq!(end, Checkpoint::of(&b, &whole, None).unwrap(), "the same bits as in one piece");
+}
+
+/// Cost, gradient norm and step of every iteration.
+type Trace = Vec<[f64; 3]>;
+
+/// A run in one piece and one interrupted after `first` of `all` iterations, through bytes: their traces from the
+/// interruption on and their ends.
+fn interrupted(
+    mut run: impl FnMut(Option<&Checkpoint>, usize, &mut dyn FnMut(&Iteration)) -> Solution<B>,
+    [first, all]: [usize; 2],
+) -> [(Trace, Checkpoint); 2] {
+    let b = B::new();
+    let mut traced = |from: Option<&Checkpoint>, most: usize| {
+        let mut trace = Trace::new();
+        let found = run(from, most, &mut |now| trace.push([now.cost, now.gradient_norm, now.step]));
+        (trace, Checkpoint::of(&b, &found, from).unwrap())
+    };
+    let (mut whole, end) = traced(None, all);
+    let (_, half) = traced(None, first);
+    let kept = Checkpoint::from_bytes(&half.to_bytes()).unwrap();
+    let (mut rest, resumed_end) = traced(Some(&kept), all - first);
+    // The point of the interruption was reached by a step that the resumed run does not know.
+    rest.remove(0);
+    [(whole.split_off(first + 1), end), (rest, resumed_end)]
+}
+
+#[test]
+fn conjugate_gradients_and_lbfgs_resume_where_they_stopped() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(137));
+    let (_, mut problem) = instance(&mut rng);
+    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let (second, transport) = (DecouplingRetraction::Second, DecouplingProjection);
+    let x = || start(&mut StdRng::seed_from_u64(3));
+    let p = &mut problem;
+    let cg = ConjugateGradients::default();
+    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
+        let stop = Stop::iterations(most);
+        match from {
+            None => cg.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
+            Some(from) => cg.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
+        }
+        .unwrap()
+    };
+    let [whole, resumed] = interrupted(run, [7, 19]);
+    assert_eq!(whole, resumed, "conjugate gradients: the same bits as in one piece");
+    let lbfgs = Lbfgs { memory: 4, ..Lbfgs::default() };
+    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
+        let stop = Stop::iterations(most);
+        match from {
+            None => lbfgs.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
+            Some(from) => lbfgs.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
+        }
+        .unwrap()
+    };
+    let [whole, resumed] = interrupted(run, [7, 19]);
+    assert_eq!(whole, resumed, "L-BFGS: the same bits as in one piece");
+}
+
+#[test]
+fn resumed_runs_compare_with_the_first_gradient() {
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(139));
+    let (_, mut problem) = instance(&mut rng);
+    let fixed = FixedRankEmbedded::new(Grid::singleton(M, N, RANK)).unwrap();
+    let (svd, transport, p) = (SvdRetraction::default(), EmbeddedProjection, &mut problem);
+    let stop = Stop::RelativeGradient(1e-6);
+    let x = || start(&mut StdRng::seed_from_u64(5));
+    let cg = ConjugateGradients::default();
+    let mut silent = |_: &Iteration| {};
+    let whole = cg.solve(&b, &fixed, &svd, &transport, p, x(), &stop, &mut silent).unwrap().outcome;
+    let early = stop.clone().or(Stop::iterations(5));
+    let half = cg.solve(&b, &fixed, &svd, &transport, p, x(), &early, &mut silent).unwrap();
+    let kept = Checkpoint::of(&b, &half, None).unwrap();
+    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
+    let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
+    assert_eq!(end.iterations, whole.iterations);
+    // A checkpoint of trust regions has no direction: the gradient does.
+    let tr =
+        TrustRegions::default().solve(&b, &fixed, &svd, p, x(), &Stop::iterations(2), &mut silent).unwrap();
+    let kept = Checkpoint::of(&b, &tr, None).unwrap();
+    assert!(kept.radius().is_some());
+    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
+    assert_eq!(rest.outcome.termination, Termination::Converged);
 }
 
 #[test]

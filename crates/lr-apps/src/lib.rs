@@ -22,6 +22,7 @@ pub mod masked;
 pub mod page;
 pub mod picture;
 pub mod session;
+pub mod slopes;
 pub mod sphere_fit;
 pub mod synchronization;
 

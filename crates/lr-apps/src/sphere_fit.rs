@@ -14,6 +14,7 @@ use crate::{
     masked::{MaskedData, Sampling, Watched},
     page::{self, Section},
     session::{RunSummary, Session},
+    slopes,
 };
 use instance::orthonormal_right;
 use lr_linalg::{Blas, Map, Threads, sparse::Orientation};
@@ -25,7 +26,7 @@ use lr_manifolds::{
 };
 use lr_optim::solve::{
     ConjugateGradients, GradientDescent, Iteration, Lbfgs, MaskedFit, ProjectedGradient, Solution,
-    SolveError, Stop, TrustRegions,
+    SolveError, Stop, TrustRegions, check_gradient, check_hessian, check_retraction,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -281,7 +282,33 @@ pub fn run(config: &Config, threads: Threads, session: &mut Session<'_>) -> Resu
     ];
     let notes = Section { title: "How to read the errors".to_owned(), text, figures: Vec::new() };
     let command = format!("cargo xtask experiment sphere-fit --seed {}", config.seed);
-    page::write(session, "Spherical data fitting", &brief, &command, &[notes])
+    let derivatives = derivatives(&b, &mut rng)?;
+    page::write(session, "Spherical data fitting", &brief, &command, &[notes, derivatives])
+}
+
+/// Slopes of the models of a small instance: what `check_gradient` and its companions measure.
+fn derivatives(b: &Host, rng: &mut StdRng) -> Result<Section, AppError> {
+    let (m, n, rank) = (60, 72, TRUE_RANK + 1);
+    let instance = Instance::spherical(b, m, n, Sampling { train: 0.5, test: 0.1 }, rng)?;
+    let mut problem = MaskedFit::new(instance.data.train.clone(), b.threads())?;
+    let manifold = SpaceDecoupling::new(m, n, rank, Oblique, 0.5)?;
+    let second = DecouplingRetraction::Second;
+    let at = |rng: &mut StdRng| -> Result<[Factors<Host>; 2], AppError> {
+        let (left, right) = (Dense::normal(m, rank, rng).upload(b)?, Dense::normal(n, rank, rng).upload(b)?);
+        Ok([instance.start(b, Start::Random, rank, rng)?, Factors { left, right }])
+    };
+    let [x, v] = at(rng)?;
+    let gradient = check_gradient(b, &manifold, &second, &mut problem, x, v)?;
+    let [x, v] = at(rng)?;
+    let hessian = check_hessian(b, &manifold, &second, &mut problem, x, v)?;
+    let [x, v] = at(rng)?;
+    let retraction = check_retraction(b, &manifold, &second, x, v)?;
+    let figure =
+        slopes::draw(&[("Gradient", &gradient), ("Hessian", &hessian), ("Retraction", &retraction)])?;
+    let text = vec![format!(
+        "The derivatives on M_h against differences, on a {m} x {n} instance of this problem at rank {rank}."
+    )];
+    Ok(Section { title: "Derivatives against differences".to_owned(), text, figures: vec![figure] })
 }
 
 /// Completion without a constraint: rank 10, samples five times the degrees of freedom, to 1e-10.

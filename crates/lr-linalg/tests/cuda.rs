@@ -150,6 +150,10 @@ fn scratch() {
         let error = b.download(x.as_ref()).unwrap_err();
         assert!(matches!(error, DeviceError::OutOfMemory { .. }), "{error}");
     }
+    // What the failed handle held serves the next one.
+    drop((x, b));
+    let b = Cuda::<f32>::new(0).unwrap();
+    Mats::zeros(&b, Dims::new(3, 2000, 2000)).unwrap();
     println!("refused in a step");
 }
 
@@ -260,6 +264,8 @@ fn what_cannot_be_recorded_is_refused_and_does_no_harm() {
     refused("waiting", b.capture(|b| drop(b.sync())).unwrap_err());
     refused("an allocation", b.capture(|b| drop(b.alloc(3))).unwrap_err());
     refused("an upload", b.capture(|b| b.upload(&[5.0, 6.0], x.as_mut())).unwrap_err());
+    let gone = Mats::zeros(&b, Dims::scalars(5)).unwrap();
+    refused("giving memory back", b.capture(|_| drop(gone)).unwrap_err());
     // This handle has not used the kernel yet.
     refused("loading a kernel", b.capture(|b| b.fill(3.0, x.as_mut())).unwrap_err());
     refused("an allocation", b.capture(|b| b.max_abs(long.as_ref(), largest.as_mut())).unwrap_err());

@@ -167,6 +167,28 @@ fn large_problems() {
     assert_eq!(download(b, status.as_ref()), [0.0]);
 }
 
+/// A shift that takes many attempts, in workgroup memory and beyond; and a matrix that no shift helps.
+#[test]
+fn many_shifts() {
+    let Some(b) = devices::wgpu() else { return };
+    for n in [4, 88, 89, 200] {
+        let hopeless: Vec<f64> = (0..n * n).map(|k| if k == n { f64::NAN } else { 1.0 }).collect();
+        // Eigenvalues 1 - c and 1 + (n - 1) c: indefinite for c = 2, by 1.
+        let indefinite = (0..n * n).map(|k| if k / n == k % n { 1.0 } else { 2.0 }).collect::<Vec<_>>();
+        let mut a = upload(b, Dims::square(2, n), &[indefinite, hopeless].concat());
+        let mut status = Mats::zeros(b, Dims::scalars(2)).unwrap();
+        b.cholesky(PivotGuard::Shift { relative: 1.5 / 1024.0 }, a.as_mut(), status.as_mut());
+        assert_eq!(download(b, status.as_ref()), [11.0, -1.0]);
+        let l = download(b, a.as_ref());
+        for (i, j) in (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            let sum: f64 = (0..=j).map(|k| l[i * n + k] * l[j * n + k]).sum();
+            let expected = if i == j { 2.5 } else { 2.0 };
+            assert!((sum - expected).abs() < 10.0 * n as f64 * EPS, "{n}: ({i}, {j}) is {sum}");
+            assert_eq!(l[n * n + i * n + j], f64::from(u8::from(i == j)));
+        }
+    }
+}
+
 #[test]
 fn out_of_memory_is_an_error() {
     let Some(b) = devices::wgpu() else { return };

@@ -69,6 +69,10 @@ fn those_of_grids_of_almost_low_rank_attention_are_too() {
     let mut config = ExperimentConfig { momentum: 0.875, ..ExperimentConfig::gqa(Preset::Smoke) };
     config.model.position = Position::Rope;
     config.model.qk_norm = QkNorm::On;
+    // Here the loss is no function of the pairs' products. From gradients that contradict one another the embedded
+    // geometry of fixed rank makes a step that depends on the gauge of its bases, which every backend picks for
+    // itself: `Reference<f64>` and `Cpu<f64>` differ by 3e-3 after one step.
+    config.optimizers.retain(|&optimizer| optimizer != OptimizerName::GridFixedEmbedded);
     losses_agree(&config);
 }
 

@@ -52,7 +52,7 @@ pub struct PaperOptions {
     /// Worker threads in all (default: all cores)
     #[arg(long)]
     threads: Option<usize>,
-    /// Where to compute: cpu (default) or cpu-openblas
+    /// Where to compute: cpu (default), cpu-openblas or wgpu[:N]
     #[arg(long)]
     device: Option<Device>,
     /// List the cells and how long they will take, and run nothing

@@ -47,3 +47,9 @@ fn the_spectral_start_uses_the_rank_that_the_samples_show() {
         assert!((0..h.rows).all(|i| (h.row(i).iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-12));
     }
 }
+
+#[test]
+fn the_report_shows_that_the_derivatives_are_right() {
+    let section = derivatives(&Host::new(), &mut StdRng::seed_from_u64(2)).unwrap();
+    assert_eq!(section.figures[0].svg.matches(", right").count(), 3);
+}

@@ -60,6 +60,8 @@ pub(super) struct Device {
     recording: AtomicBool,
     /// What a recorded step asked for that cannot be recorded.
     refused: Mutex<Option<DeviceError>>,
+    /// Memory that it gave back.
+    withheld: Mutex<Vec<u64>>,
     allocations: AtomicU64,
     downloads: AtomicU64,
     uploads: AtomicU64,
@@ -128,6 +130,7 @@ impl Device {
             failure: OnceLock::new(),
             recording: AtomicBool::new(false),
             refused: Mutex::new(None),
+            withheld: Mutex::default(),
             allocations: AtomicU64::new(0),
             downloads: AtomicU64::new(0),
             uploads: AtomicU64::new(0),
@@ -244,6 +247,7 @@ impl Device {
     /// An error if the recorded step asked for what cannot be recorded.
     pub(super) fn end_recording(&self) -> Result<(), DeviceError> {
         self.recording.store(false, Relaxed);
+        std::mem::take(&mut *lock(&self.withheld)).into_iter().for_each(|address| self.free(address));
         lock(&self.refused).take().map_or(Ok(()), Err)
     }
 
@@ -281,18 +285,22 @@ impl Device {
 
     /// Gives memory back when the work queued so far is done.
     pub(super) fn free(&self, address: u64) {
-        // What a lost device held is gone with its context.
-        if self.bind().is_err() || self.unless_recording("giving memory back").is_err() {
+        // What a lost device held is gone with its context; after other failures its memory is as good as before.
+        if matches!(self.failure.get(), Some(DeviceError::Lost { .. })) {
+            return;
+        }
+        if self.unless_recording("giving memory back").is_err() {
+            lock(&self.withheld).push(address);
             return;
         }
         // SAFETY: allocated by `allocate`, freed once, used on this stream only.
-        let freed = unsafe {
+        let freed = self.context.bind_to_thread().and_then(|()| unsafe {
             if self.context.has_async_alloc() {
                 result::free_async(address, self.stream())
             } else {
                 result::free_sync(address)
             }
-        };
+        });
         if let Err(e) = freed {
             self.fail("cuMemFree", e);
         }

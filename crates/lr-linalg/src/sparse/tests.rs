@@ -176,6 +176,9 @@ fn sums_over_packed_tables_are_those_of_the_samples() {
         let (mut packed, mut padded) =
             ([(); 2].map(|()| Table::default()), [(); 2].map(|()| Table::default()));
         for (place, parts) in [left, right].iter().enumerate() {
+            // What stood there before must not show in the padding.
+            let rows = parts[0].rows();
+            packed[place].fill(&[Panel::from_slice(&vec![7.0; rows * 80], rows, 80)]);
             packed[place].fill_packed(parts);
             padded[place].fill(parts);
         }

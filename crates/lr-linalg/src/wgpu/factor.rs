@@ -16,6 +16,9 @@ const SMALL: usize = 88;
 /// Sweeps of rotations before an iteration counts as not converging; ten are plenty.
 const MAX_SWEEPS: usize = 30;
 
+/// Shifts tried before a matrix counts as hopeless: each doubles the last.
+const MAX_SHIFTS: usize = 100;
+
 /// Words of a problem that a kernel keeps between launches.
 const STATE: usize = 4;
 
@@ -51,7 +54,7 @@ impl Wgpu {
     }
 
     /// Whether one launch may pass `cost` times through loops; if not, the device has failed.
-    pub(super) fn affordable(&self, kernel: Kernel, cost: usize) -> bool {
+    fn affordable(&self, kernel: Kernel, cost: usize) -> bool {
         let affordable = cost <= self.device.loop_budget();
         if !affordable {
             let reason = format!("{}: matrices of this size need a GPU, not a software adapter", kernel.name);
@@ -97,16 +100,24 @@ impl Factor for Wgpu {
         if d.is_empty() {
             return;
         }
-        let relative = match guard {
-            PivotGuard::Report => 0.0,
-            PivotGuard::Shift { relative } => relative as f32,
+        let (relative, attempts) = match guard {
+            PivotGuard::Report => (0.0, 1),
+            PivotGuard::Shift { relative } => (relative as f32, 1 + MAX_SHIFTS),
         };
-        let kernel = Kernel::new(wgsl::CHOLESKY, if d.rows <= SMALL { "small" } else { "large" });
-        let words = &[d.rows as u32, relative.to_bits()];
-        if self.affordable(kernel, d.rows * d.rows / 8 * d.rows.div_ceil(128)) {
-            let arguments = &[(&a).into(), (&status).into()];
-            self.launch(&Launch { kernel, arguments, problems: d.batch, groups: 1, words });
-        }
+        let n = d.rows;
+        // Four terms of a sum at a time, for every column and for each row that an invocation has in it.
+        let cost = n * (n / 8 + 5) * n.div_ceil(128) + n + n * n / 64;
+        self.with_state(d.batch, 0, |state, _| {
+            self.in_steps(&Steps {
+                kernel: Kernel::new(wgsl::CHOLESKY, if n <= SMALL { "small" } else { "large" }),
+                arguments: &[(&a).into(), (&status).into(), state],
+                problems: d.batch,
+                shape: &[n as u32],
+                rest: &[relative.to_bits(), attempts as u32],
+                steps: attempts,
+                cost,
+            });
+        });
     }
 
     #[track_caller]
@@ -136,7 +147,7 @@ impl Factor for Wgpu {
         let (players, rounds) = players_and_rounds(n);
         // Roundings of inner products over m rows, of which each invocation sums a part; what is orthogonal to
         // these needs no rotation. Columns shorter than the roundings of others never get orthogonal to these.
-        let orthogonal = f32::EPSILON * (4.0 + (m as f32).sqrt());
+        let orthogonal = f32::EPSILON * (2.0 + 0.25 * (m as f32).sqrt());
         let noise = f32::EPSILON * f32::EPSILON * m as f32;
         let lanes = 256 / (players / 2).next_power_of_two().min(256);
         let round = (players / 2).div_ceil(256) * (2 * m / lanes + n / lanes + lanes + 8);

@@ -1,11 +1,11 @@
 //! [`Wgpu`]: the portable GPU backend, in `f32`, on Vulkan, Metal or Direct3D 12 through the crate `wgpu`.
 //!
 //! An operation is one entry of a WGSL file (`kernels/wgsl`), recorded with the views it reads and writes.
-//! Recorded launches reach the device in groups ([`queue`]); nothing waits except [`Backend::sync`] and
+//! Recorded launches reach the device in groups; nothing waits except [`Backend::sync`] and
 //! [`Backend::download`]. What goes wrong on the way becomes a sticky [`DeviceError`].
 //!
 //! Views are bound as windows of their buffers. Where a window would exceed what the adapter binds at once, the
-//! batch is cut into several launches ([`launch`]).
+//! batch is cut into several launches.
 
 mod blas;
 mod factor;
@@ -135,7 +135,10 @@ impl Backend for Wgpu {
             return;
         }
         // Through packed memory of its own, which lives as long as the recorded copy.
-        let Ok(staging) = self.device.alloc(d.len()) else { return };
+        let staging = match self.device.alloc(d.len()) {
+            Ok(staging) => staging,
+            Err(error) => return self.device.fail(error),
+        };
         self.device.write(bytemuck::cast_slice(source), &staging, 0);
         self.record_copy(Argument::new(&staging, Layout::packed(0, d)), Argument::from(&target));
     }

@@ -3,6 +3,7 @@
 
 use super::{
     Evaluations, Iteration, Outcome, Problem, SecondOrderProblem, Solution, SolveError, Stop, Termination,
+    stop::Carried,
 };
 use lr_linalg::{Coef, Dims, Linalg, Mats, MatsMut, Scalar, Scope, Scratch};
 use lr_manifolds::{
@@ -42,7 +43,8 @@ pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
     scalar: Mats<B>,
     health: Health<B>,
     started: Instant,
-    first_gradient_norm: Option<f64>,
+    /// What relative criteria compare with.
+    pub first_gradient_norm: Option<f64>,
 }
 
 impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
@@ -239,7 +241,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             evaluations: self.evaluations,
             radius: None,
         };
-        Solution { x, outcome }
+        Solution { x, outcome, carried: Carried::Nothing }
     }
 }
 

@@ -29,7 +29,7 @@ impl Slope {
     }
 
     pub(super) fn fit(errors: Vec<(f64, f64)>, scale: f64, expected: f64) -> Self {
-        let floor = 1e3 * f64::EPSILON * scale.abs().max(f64::MIN_POSITIVE);
+        let floor = 1e4 * f64::EPSILON * scale.abs().max(f64::MIN_POSITIVE);
         let above: Vec<(f64, f64)> = errors.iter().copied().filter(|(_, error)| *error > floor).collect();
         // The shortest steps that rounding leaves alone: there the slope has its limit.
         let exponent = match above[..] {

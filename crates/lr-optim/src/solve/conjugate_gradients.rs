@@ -11,7 +11,10 @@
 //! Restarted from the gradient where the direction does not descend or consecutive gradients are far from
 //! orthogonal (Powell 1977).
 
-use super::{Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus};
+use super::{
+    Checkpoint, Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus,
+    stop::Carried,
+};
 use lr_linalg::Linalg;
 use lr_manifolds::{Factors, Retraction, TangentFactors, Transport};
 
@@ -68,6 +71,57 @@ impl ConjugateGradients {
         R: Retraction<B, M>,
         T: Transport<B, M>,
     {
+        self.descend(b, manifold, retraction, transport, problem, start, Carried::Nothing, stop, observe)
+    }
+
+    /// Goes on from a checkpoint of conjugate gradients with its direction; from one of another solver with the
+    /// gradient. Iterations are counted, and relative criteria compare, as [`Checkpoint`] says.
+    ///
+    /// # Errors
+    /// As [`ConjugateGradients::solve`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn resume<B, M, P, R, T>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        transport: &T,
+        problem: &mut P,
+        from: &Checkpoint,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: TangentFactors<B>,
+        P: Problem<B>,
+        R: Retraction<B, M>,
+        T: Transport<B, M>,
+    {
+        let (start, carried) = (from.point(b)?, from.carried(b)?);
+        self.descend(b, manifold, retraction, transport, problem, start, carried, stop, observe)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn descend<B, M, P, R, T>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        transport: &T,
+        problem: &mut P,
+        start: Factors<B>,
+        carried: Carried<B>,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: TangentFactors<B>,
+        P: Problem<B>,
+        R: Retraction<B, M>,
+        T: Transport<B, M>,
+    {
         self.line_search.validate()?;
         let mut calculus = Calculus::new(b, manifold, problem)?;
         let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
@@ -79,15 +133,17 @@ impl ConjugateGradients {
         calculus.combine(-1.0, &gradient, 0.0, &mut direction);
         let (mut slope, mut step) = (-square, 0.0);
         let mut trial = 1.0 / square.max(0.0).sqrt().max(f64::MIN_POSITIVE);
+        if let Carried::Direction { direction: carried, numbers: [its_slope, its_trial, first] } = carried {
+            (direction, slope, trial) = (carried, its_slope, its_trial);
+            calculus.first_gradient_norm = Some(first);
+        }
         loop {
             let norm = square.max(0.0).sqrt();
             if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
-                return Ok(calculus.solution(
-                    point.x,
-                    (end, "the stopping criterion holds"),
-                    [cost, norm],
-                    0,
-                ));
+                let numbers = [slope, trial, calculus.first_gradient_norm.unwrap_or(norm)];
+                return Ok(calculus
+                    .solution(point.x, (end, "the stopping criterion holds"), [cost, norm], 0)
+                    .carrying(Carried::Direction { direction, numbers }));
             }
             if let Some(proposed) = calculus.line_minimum(&point, &direction)? {
                 trial = proposed;

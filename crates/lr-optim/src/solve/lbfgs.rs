@@ -3,7 +3,10 @@
 //! Of the last steps `s = T(t d)` and changes of the gradient `y = g' - T(g)`, all transported to the current
 //! point, the two-loop recursion makes `d = -H g`. Pairs without positive curvature are left out.
 
-use super::{Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus};
+use super::{
+    Checkpoint, Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus,
+    stop::Carried,
+};
 use lr_linalg::Linalg;
 use lr_manifolds::{Factors, Retraction, Tangent, TangentFactors, Transport};
 use std::collections::VecDeque;
@@ -67,12 +70,68 @@ impl Lbfgs {
         R: Retraction<B, M>,
         T: Transport<B, M>,
     {
+        self.descend(b, manifold, retraction, transport, problem, start, Carried::Nothing, stop, observe)
+    }
+
+    /// Goes on from a checkpoint of L-BFGS with its pairs, the newest [`Lbfgs::memory`] of them; from one of
+    /// another solver without. Iterations are counted, and relative criteria compare, as [`Checkpoint`] says.
+    ///
+    /// # Errors
+    /// As [`Lbfgs::solve`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn resume<B, M, P, R, T>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        transport: &T,
+        problem: &mut P,
+        from: &Checkpoint,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: TangentFactors<B>,
+        P: Problem<B>,
+        R: Retraction<B, M>,
+        T: Transport<B, M>,
+    {
+        let (start, carried) = (from.point(b)?, from.carried(b)?);
+        self.descend(b, manifold, retraction, transport, problem, start, carried, stop, observe)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn descend<B, M, P, R, T>(
+        &self,
+        b: &B,
+        manifold: &M,
+        retraction: &R,
+        transport: &T,
+        problem: &mut P,
+        start: Factors<B>,
+        carried: Carried<B>,
+        stop: &Stop,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<Solution<B>, SolveError>
+    where
+        B: Linalg,
+        M: TangentFactors<B>,
+        P: Problem<B>,
+        R: Retraction<B, M>,
+        T: Transport<B, M>,
+    {
         self.validate()?;
         let mut calculus = Calculus::new(b, manifold, problem)?;
         let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
         let [mut gradient, mut new_gradient, mut direction] =
             [calculus.tangent()?, calculus.tangent()?, calculus.tangent()?];
         let mut pairs: VecDeque<Pair<B>> = VecDeque::new();
+        if let Carried::Pairs { pairs: old, first_gradient_norm } = carried {
+            let skipped = old.len().saturating_sub(self.memory);
+            pairs.extend(old.into_iter().skip(skipped).map(|(s, y, [sy, yy])| Pair { s, y, sy, yy }));
+            calculus.first_gradient_norm = Some(first_gradient_norm);
+        }
         let mut cost = calculus.cost(&point)?;
         calculus.gradient(&point, &mut gradient)?;
         let mut step = 0.0;
@@ -81,7 +140,11 @@ impl Lbfgs {
             let norm = square.max(0.0).sqrt();
             if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
                 let reason = (end, "the stopping criterion holds");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+                let first_gradient_norm = calculus.first_gradient_norm.unwrap_or(norm);
+                let pairs = pairs.into_iter().map(|pair| (pair.s, pair.y, [pair.sy, pair.yy])).collect();
+                return Ok(calculus
+                    .solution(point.x, reason, [cost, norm], 0)
+                    .carrying(Carried::Pairs { pairs, first_gradient_norm }));
             }
             two_loops(&mut calculus, &point, &gradient, &pairs, &mut direction)?;
             let mut slope = calculus.inner(&point, &direction, &gradient)?;

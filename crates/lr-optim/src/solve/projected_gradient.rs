@@ -10,9 +10,13 @@
 //! ```
 //!
 //! is projected onto rank r by the QR factors of both sides and the SVD of their `2r x 2r` core, then onto
-//! the level set, which does not raise the rank. Where the rank of `X` is below r, its singular vectors of
-//! value zero are any: the directions that they span belong to the cone, the best ones of the normal space
-//! are not searched for.
+//! the level set, which does not raise the rank.
+//!
+//! Where the rank s of `X` is below r, the cone also has `U_perp R V_perp^T` with `R` of rank r - s at most. The
+//! columns of `V` that `X` does not use are free, and `K V^T` reaches just those `R` whose rows they span: they
+//! are turned to the leading right singular vectors of `(I - U U^T) E (I - V V^T)` first, by a subspace
+//! iteration. A problem multiplies `E` by the columns to spare of either factor while those of the other are
+//! zero: `X` stays the same.
 
 use super::{
     Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination,
@@ -45,6 +49,16 @@ struct Cone<B: Linalg> {
     status: Mats<B>,
     scratch: Scratch<B>,
     square: Mats<B>,
+}
+
+/// Rounds of the subspace iteration at a point below rank r.
+const ROUNDS: usize = 12;
+
+/// The factor that gets zeros where the other gets columns to spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spare {
+    Left,
+    Right,
 }
 
 impl<B: Linalg> Cone<B> {
@@ -100,6 +114,45 @@ impl<B: Linalg> Cone<B> {
             b.dot(1.0, jt.as_ref(), jt.as_ref(), 1.0, square.as_mut());
         });
         Ok(square.to_vec(b)?[0].to_f64())
+    }
+
+    /// Rank of the point of the last [`Cone::aim`], to rounding.
+    fn rank(&self, b: &B) -> Result<usize, SolveError> {
+        let sigma: Vec<f64> = self.sigma.to_vec(b)?.into_iter().map(Scalar::to_f64).collect();
+        let sides = self.u.dims().rows.max(self.v.dims().rows);
+        let floor = sigma.first().copied().unwrap_or(0.0) * sides as f64 * B::Elem::EPSILON.to_f64();
+        Ok(sigma.iter().filter(|sigma| **sigma > floor).count())
+    }
+
+    /// Writes the point of the last [`Cone::aim`] into `x`; columns from `rank` on are those of `U` or `V` on one
+    /// side and zero on the other.
+    fn write(&self, b: &B, rank: usize, spare: Spare, x: &mut Factors<B>) {
+        b.copy(self.h.as_ref().n(), x.left.as_mut());
+        b.copy(self.v.as_ref().n(), x.right.as_mut());
+        let (m, n, r) = (self.u.dims().rows, self.v.dims().rows, self.u.dims().cols);
+        match spare {
+            Spare::Left => {
+                b.copy(self.u.as_ref().block(0..m, rank..r).n(), x.left.as_mut().block(0..m, rank..r));
+                b.fill(0.0, x.right.as_mut().block(0..n, rank..r));
+            }
+            Spare::Right => b.fill(0.0, x.left.as_mut().block(0..m, rank..r)),
+        }
+    }
+
+    /// Turns the columns of `U` (`V`) from `rank` on to an orthonormal basis of those of `product`, `E V`
+    /// (`E^T U`), beside the first ones.
+    fn turn(&mut self, b: &B, rank: usize, spare: Spare, product: &Mats<B>) {
+        let Self { u, v, status, scratch, .. } = self;
+        let basis = if spare == Spare::Left { u } else { v };
+        let (rows, r) = (basis.dims().rows, basis.dims().cols);
+        scratch.scope(|scope| {
+            let mut q = scope.take(basis.dims());
+            let mut triangle = scope.take(Dims::square(1, r));
+            b.copy(basis.as_ref().n(), q.as_mut());
+            b.copy(product.as_ref().block(0..rows, rank..r).n(), q.as_mut().block(0..rows, rank..r));
+            b.qr(q.as_mut(), triangle.as_mut(), status.as_mut());
+            b.copy(q.as_ref().block(0..rows, rank..r).n(), basis.as_mut().block(0..rows, rank..r));
+        });
     }
 
     /// The projection of `X + t (K V^T + U J)` onto the set, or [`None`] where there is none.
@@ -182,7 +235,18 @@ impl ProjectedGradient {
         let (mut cone, mut step, mut trial) = (Cone::new(b, m, n, r)?, 0.0, None);
         let mut cost = calculus.cost(&point)?;
         loop {
-            let square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
+            let mut square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
+            let rank = cone.rank(b)?;
+            if rank < r {
+                for _ in 0..ROUNDS {
+                    cone.write(b, rank, Spare::Right, &mut point.x);
+                    cone.turn(b, rank, Spare::Left, &calculus.pulled_gradient(&point)?.left);
+                    cone.write(b, rank, Spare::Left, &mut point.x);
+                    cone.turn(b, rank, Spare::Right, &calculus.pulled_gradient(&point)?.right);
+                }
+                cone.write(b, rank, Spare::Right, &mut point.x);
+                square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
+            }
             let norm = square.max(0.0).sqrt();
             if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
                 let reason = (end, "the stopping criterion holds");

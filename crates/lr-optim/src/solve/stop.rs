@@ -2,7 +2,7 @@
 
 use super::Evaluations;
 use lr_linalg::Backend;
-use lr_manifolds::Factors;
+use lr_manifolds::{Factors, Tangent};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -149,6 +149,27 @@ pub struct Outcome {
     pub radius: Option<f64>,
 }
 
+/// What a solver takes from one iteration to the next besides the point, at its end.
+#[derive(Debug)]
+pub(super) enum Carried<B: Backend> {
+    /// Nothing that a checkpoint keeps.
+    Nothing,
+    /// Conjugate gradients.
+    Direction {
+        /// The direction of the next search.
+        direction: Tangent<B>,
+        /// `<grad f, direction>`, first trial of the search, norm of the first gradient.
+        numbers: [f64; 3],
+    },
+    /// L-BFGS.
+    Pairs {
+        /// `s` and `y` from old to new, with `[<s, y>, <y, y>]`.
+        pairs: Vec<(Tangent<B>, Tangent<B>, [f64; 2])>,
+        /// Norm of the first gradient.
+        first_gradient_norm: f64,
+    },
+}
+
 /// The point that a solver found.
 #[derive(Debug)]
 pub struct Solution<B: Backend> {
@@ -156,11 +177,17 @@ pub struct Solution<B: Backend> {
     pub x: Factors<B>,
     /// How the solver ended.
     pub outcome: Outcome,
+    pub(super) carried: Carried<B>,
 }
 
 impl<B: Backend> Solution<B> {
     pub(super) fn with_radius(mut self, radius: f64) -> Self {
         self.outcome.radius = Some(radius);
+        self
+    }
+
+    pub(super) fn carrying(mut self, carried: Carried<B>) -> Self {
+        self.carried = carried;
         self
     }
 }

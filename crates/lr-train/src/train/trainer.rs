@@ -52,7 +52,7 @@ pub enum LossReading {
 pub struct StepTime {
     /// Forward, backward and all optimizers.
     pub step: Duration,
-    /// The optimizers of the two attention banks.
+    /// The optimizers of the two attention banks; on a GPU, what it takes to queue their work.
     pub attention_optimizer: Duration,
 }
 

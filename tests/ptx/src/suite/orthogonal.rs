@@ -148,9 +148,22 @@ fn never_orthogonal(bench: &mut Bench) -> Check {
     bench.compare("s without a result", &s, 0.0, |_, _, _| (0.0, 0.0))
 }
 
+/// Without columns there are no pairs, and nothing is written.
+fn without_columns(bench: &mut Bench) -> Check {
+    let a = bench.inout(Shape::packed(1, 3, 1), &numbers(3, 1));
+    let (s, v) = (bench.output(Shape::packed(1, 1, 1)), bench.output(Shape::packed(1, 1, 1)));
+    let status = statuses(bench, 1);
+    let call = bench.call("jacobi_svd_real").matrix(&a).scalar(&s).matrix(&v).scalar(&status);
+    call.size(3).size(0).real(1e-30).real(1.0).real(1.0).run(1, 0)?;
+    check_status(bench, &status, &[BEFORE])?;
+    let before = a.values.clone();
+    bench.compare("A without columns", &a, 0.0, |_, i, _| (before[i], 0.0))
+}
+
 pub(super) fn jacobi_svd(bench: &mut Bench) -> Check {
     without_columns(bench)?;
     never_orthogonal(bench)?;
+    without_columns(bench)?;
     for (count, m, n) in [(7, 1, 1), (7, 3, 2), (7, 7, 5), (3, 38, 33)] {
         let batch = Batch::tall(bench, count, m, n);
         svd_each(bench, &batch)?;
