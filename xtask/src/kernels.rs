@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use assembler::{Assembler, Resources};
 use lr_kernels::ptx::{self, Precision};
+use lr_ptx::mutation::{self, Selection, Summary};
 use rayon::prelude::*;
 
 /// Generations of NVIDIA hardware for which the PTX must assemble: Ampere, Hopper, Blackwell.
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// Download the assembler `ptxas` with pip (41 MB, from PyPI) where this machine has none
     #[arg(long)]
     fetch: bool,
+    /// Plant every single-line fault into the PTX and see whether the kernels' cases notice it (an hour on two cores)
+    #[arg(long)]
+    mutants: bool,
 }
 
 /// Whether a missing assembler may be downloaded.
@@ -34,7 +38,9 @@ pub enum Missing {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match check(if arguments.fetch { Missing::Fetch } else { Missing::Say }) {
+    let checked = check(if arguments.fetch { Missing::Fetch } else { Missing::Say })
+        .and_then(|skipped| if arguments.mutants { hunt().map(|()| skipped) } else { Ok(skipped) });
+    match checked {
         Ok(skipped) => {
             skipped.iter().for_each(|skipped| println!("skipped: {skipped}"));
             ExitCode::SUCCESS
@@ -44,6 +50,24 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Plants all faults and prints a line a kernel.
+fn hunt() -> Result<(), String> {
+    let summary = mutation::check(Selection::All, &mutation::reviewed()?, |outcome| {
+        println!(
+            "{:<26} {:>5} of {:>5} planted faults noticed",
+            outcome.kernel,
+            outcome.killed(),
+            outcome.planted
+        );
+    })?;
+    let Summary { planted, killed, wrong } = summary;
+    println!(
+        "ptx: {killed} of {planted} planted faults noticed, {:.1} %",
+        100.0 * killed as f64 / planted as f64
+    );
+    if wrong.is_empty() { Ok(()) } else { Err(format!("\n{}", wrong.join("\n"))) }
 }
 
 /// Checks all kernels and prints a line on each kind; what could not be checked here is returned.
