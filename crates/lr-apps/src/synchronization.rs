@@ -7,6 +7,7 @@
 pub mod certificate;
 pub mod g2o;
 pub mod graph;
+mod object;
 pub mod rounding;
 
 use crate::{
@@ -282,22 +283,45 @@ fn section(
             p.mean, p.largest
         ));
     }
-    let mut strokes = Vec::new();
+    let (mut cameras, mut views) = (Vec::new(), Vec::new());
+    // A few cameras, spread over the numbering.
+    let chosen = (0..VIEWS).map(|view| (view, view * rotations.len() / VIEWS));
     if let (Some(truth), Some(poses)) = (truth, poses) {
-        strokes.extend(truth.iter().flat_map(|r| camera(r, 6)));
-        strokes.extend(poses.aligned.iter().flat_map(|r| camera(r, 0)));
+        cameras.extend(truth.iter().flat_map(|r| camera(r, 6)));
+        cameras.extend(poses.aligned.iter().flat_map(|r| camera(r, 0)));
+        for (place, number) in chosen {
+            views.extend(object::view(&truth[number], place, 6));
+            views.extend(object::view(&poses.aligned[number], place, 0));
+        }
     } else {
-        strokes.extend(rotations.iter().flat_map(|r| camera(r, 0)));
+        cameras.extend(rotations.iter().flat_map(|r| camera(r, 0)));
+        chosen.for_each(|(place, number)| views.extend(object::view(&rotations[number], place, 0)));
     }
     let legend: &[&str] =
         if poses.is_some() { &["recovered (blue) over true (grey)"] } else { &["recovered"] };
-    let svg = picture::draw("Cameras around the object that they look at", &strokes, &[], legend);
-    let caption = "Every camera stands on a sphere around the object and looks at its centre, as its \
-        rotation says; seen \
-                   from the side. Where only blue shows, the recovered pose covers the true one."
-        .to_owned();
-    Section { title: format!("Poses at rank {rank}"), text, figures: vec![Figure { svg, caption }] }
+    let figure = |description: &str, strokes: &[Stroke], caption: &str| {
+        let svg = picture::draw(description, strokes, &[], legend);
+        Figure { svg, caption: caption.to_owned() }
+    };
+    let figures = vec![
+        figure(
+            "Cameras around the object that they look at",
+            &cameras,
+            "Every camera stands on a sphere around the object and looks at its centre, as its rotation says; seen \
+             from the side. Where only blue shows, the recovered pose covers the true one.",
+        ),
+        figure(
+            "The object as a few cameras see it",
+            &views,
+            "A rabbit as four of the cameras see it, spread over their numbers: the difference between blue and grey \
+             is the error of the pose.",
+        ),
+    ];
+    Section { title: format!("Poses at rank {rank}"), text, figures }
 }
+
+/// Cameras through which the report looks at the object.
+const VIEWS: usize = 4;
 
 /// A camera that looks along the third row of its rotation at the origin: its frustum, seen from the side.
 fn camera(r: &Rotation, colour: usize) -> Vec<Stroke> {
