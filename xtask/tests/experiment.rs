@@ -270,7 +270,7 @@ fn bad_input_is_named_and_nothing_is_left_under_a_final_name() {
         (&["--config", &rank], &["head_dim", "17", "16"]),
         (&["--normalize", "spectral", "--optimizers", "fixed-quotient"], &["normalize", "fixed-quotient"]),
         (&["--momentum", "1.5"], &["momentum", "1.5"]),
-        (&["--device", "cuda"], &["device", "cuda"]),
+        (&["--device", "cuda:7"], &["device", "cuda"]),
     ];
     for (arguments, fragments) in cases {
         let mut command = sandbox.command("bad", arguments);

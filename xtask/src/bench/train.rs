@@ -275,7 +275,7 @@ mod tests {
         let model = serde_json::to_string(&PeerModel::new(&config, TrainPeer::TorchCompile)).unwrap();
         assert_eq!(
             model,
-            r#"{"layers":2,"heads":4,"kv_heads":1,"d_model":128,"head_dim":32,"d_ff":512,"sequence":128,"batch":8,"vocabulary":8192,"compile":true}"#
+            r#"{"layers":2,"heads":4,"kv_heads":1,"d_model":128,"head_dim":32,"d_ff":512,"sequence":128,"batch":8,"vocabulary":8192,"mode":"f32","compile":true}"#
         );
     }
 }
