@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Download the assembler `ptxas` with pip (41 MB, from PyPI) where this machine has none
     #[arg(long)]
     fetch: bool,
-    /// Plant every single-line fault into the PTX and see whether the kernels' cases notice it (an hour on two cores)
+    /// Plant every single-line fault into the PTX and see whether the kernels' cases notice it (five minutes on two cores)
     #[arg(long)]
     mutants: bool,
 }
