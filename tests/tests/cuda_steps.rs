@@ -11,7 +11,6 @@ use lr_optim::{
     AdamW, AdamWConfig, BankOptimizer, DescentConfig, Geometry, Muon, MuonConfig, Normalization,
     PreconditionedAdamW, PreconditionedAdamWConfig,
 };
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -66,16 +65,8 @@ fn traffic(b: &B) -> [u64; 3] {
     [counters.allocations, counters.downloads, counters.uploads]
 }
 
-/// Counters and recordings are a handle's own, but all handles of a process share one device: one test at a time, so
-/// that what is measured is the step's alone.
-fn alone() -> MutexGuard<'static, ()> {
-    static DEVICE: Mutex<()> = Mutex::new(());
-    DEVICE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[test]
 fn a_warm_step_stays_on_the_device() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f64>() else { return };
     let mut all = optimizers(&b);
     let grid = Grid::singleton(9, 7, 3);
@@ -101,7 +92,6 @@ fn a_warm_step_stays_on_the_device() {
 /// the geometries and of Muon are all alike.
 #[test]
 fn recorded_steps_are_the_steps() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f64>() else { return };
     let pairs = optimizers(&b).into_iter().zip(optimizers(&b));
     for ((name, grid, mut direct), (_, _, mut recorded)) in pairs {

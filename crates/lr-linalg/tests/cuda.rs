@@ -13,24 +13,15 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What a child process is to do; see [`child`].
 const TASK: &str = "LR_TEST_TASK";
 
-/// All handles of a process share one device, and a recording on one thread can refuse the work of another: one test at
-/// a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static DEVICE: Mutex<()> = Mutex::new(());
-    DEVICE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A test of its own in a child process, whose environment the others set: libraries are found, and a stand-in
 /// driver is configured, once a process.
 #[test]
 fn child() {
-    let _alone = alone();
     match env::var(TASK).as_deref() {
         Ok("open") => match Cuda::<f32>::new(0) {
             Ok(_) => println!("opened"),
@@ -82,7 +73,6 @@ fn in_folder(task: &str, folder: &Path) -> String {
 
 #[test]
 fn missing_libraries_are_named_with_their_remedy() {
-    let _alone = alone();
     if !on_stand_in() {
         return;
     }
@@ -103,7 +93,6 @@ fn missing_libraries_are_named_with_their_remedy() {
 
 #[test]
 fn a_machine_without_a_device_is_told_so() {
-    let _alone = alone();
     if !on_stand_in() {
         return;
     }
@@ -117,7 +106,6 @@ fn a_machine_without_a_device_is_told_so() {
 
 #[test]
 fn devices_are_described() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f64>() else { return };
     let listed = Cuda::<f64>::devices().unwrap();
     assert_eq!(&listed[0], b.info());
@@ -126,7 +114,6 @@ fn devices_are_described() {
 
 #[test]
 fn memory_that_runs_out_is_an_error() {
-    let _alone = alone();
     if on_stand_in() {
         let little = [("LR_STAND_IN_MEMORY", "64000000")];
         assert!(in_child("fill memory", &little).contains("refused, then served"));
@@ -172,7 +159,6 @@ fn scratch() {
 
 #[test]
 fn a_lost_device_stays_lost_and_nothing_panics() {
-    let _alone = alone();
     if on_stand_in() {
         for after in ["0", "3", "20"] {
             assert!(in_child("lose", &[("LR_STAND_IN_LOST_AFTER", after)]).contains("lost for good"));
@@ -224,7 +210,6 @@ fn step<B: Linalg>(b: &B, x: &mut Mats<B>, status: &mut Mats<B>, scratch: &mut S
 
 #[test]
 fn a_warm_step_allocates_nothing_and_looks_at_nothing() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f32>() else { return };
     let mut x = random(&b, 1, Dims::new(3, 12, 5));
     let (mut status, mut scratch) = (Mats::zeros(&b, Dims::scalars(3)).unwrap(), Scratch::new(&b).unwrap());
@@ -241,7 +226,6 @@ fn a_warm_step_allocates_nothing_and_looks_at_nothing() {
 
 #[test]
 fn a_recorded_step_replays_what_it_does() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f64>() else { return };
     let d = Dims::new(3, 12, 5);
     let prepare = || {
@@ -268,7 +252,6 @@ fn a_recorded_step_replays_what_it_does() {
 
 #[test]
 fn what_cannot_be_recorded_is_refused_and_does_no_harm() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f32>() else { return };
     let mut x = upload(&b, Dims::new(1, 1, 2), &[1.0, 2.0]);
     let long = random(&b, 1, Dims::new(1, 1, 20_000));
@@ -302,7 +285,6 @@ fn what_cannot_be_recorded_is_refused_and_does_no_harm() {
 /// Long rows are cut into pieces, which are reduced in turn.
 #[test]
 fn reductions_of_few_long_problems() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f64>() else { return };
     let (d, r) = (Dims::new(2, 3, 20_011), Reference::<f64>::new());
     let mut numbers = values(3, d.len());
@@ -341,7 +323,6 @@ fn reductions_of_few_long_problems() {
 /// More problems than a library call takes, and than a grid has blocks.
 #[test]
 fn very_many_problems() {
-    let _alone = alone();
     let Some(b) = devices::cuda::<f32>() else { return };
     let n = 70_002;
     let d = Dims::scalars(n);

@@ -3,7 +3,7 @@
 use std::ffi::{c_uint, c_ulonglong};
 
 use crate::context::context;
-use crate::state::{Capture, lock};
+use crate::state::{Capture, CaptureMode, lock};
 use crate::status::*;
 use crate::work::Work;
 
@@ -12,15 +12,21 @@ const ACTIVE: c_uint = 1;
 const INVALIDATED: c_uint = 2;
 
 #[unsafe(no_mangle)]
-extern "C" fn cuStreamBeginCapture_v2(stream: u64, _mode: c_uint) -> Status {
+extern "C" fn cuStreamBeginCapture_v2(stream: u64, mode: c_uint) -> Status {
     let mut state = context!();
+    let mode = match mode {
+        0 => CaptureMode::Global,
+        1 => CaptureMode::ThreadLocal,
+        2 => CaptureMode::Relaxed,
+        _ => return ERROR_INVALID_VALUE,
+    };
     match state.stream(stream) {
         // The default stream cannot be recorded.
         None => ERROR_INVALID_HANDLE,
         Some(_) if stream <= 2 => ERROR_STREAM_CAPTURE_UNSUPPORTED,
         Some(entry) if entry.capture.is_some() => ERROR_STREAM_CAPTURE_UNSUPPORTED,
         Some(entry) => {
-            entry.capture = Some(Capture::default());
+            entry.capture = Some(Capture::begin(mode));
             SUCCESS
         }
     }

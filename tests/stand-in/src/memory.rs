@@ -27,7 +27,7 @@ unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Sta
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> Status {
     let mut state = context!();
-    if state.streams.values().any(|stream| stream.capture.is_some()) {
+    if state.forbids_unsafe_calls() {
         return ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     if bytes == 0 {

@@ -60,7 +60,7 @@ unsafe extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_char) ->
     // SAFETY: the driver's contract for a PTX image: it ends with a zero.
     let text = unsafe { CStr::from_ptr(image) };
     let mut state = context!();
-    if state.streams.values().any(|stream| stream.capture.is_some()) {
+    if state.forbids_unsafe_calls() {
         return ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
     match text.to_str().map_err(|_| ERROR_INVALID_PTX).and_then(|text| state.load(text)) {

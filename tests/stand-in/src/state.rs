@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 use lr_ptx::{Memory, Module};
 
@@ -30,12 +31,43 @@ pub(crate) struct Stream {
     pub(crate) capture: Option<Capture>,
 }
 
+/// What a recording forbids while it lasts (`CUstreamCaptureMode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CaptureMode {
+    /// Unsafe calls of any thread.
+    #[default]
+    Global,
+    /// Unsafe calls of the thread that records.
+    ThreadLocal,
+    /// Nothing.
+    Relaxed,
+}
+
 /// A step being recorded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Capture {
+    pub(crate) mode: CaptureMode,
+    /// The thread that began it.
+    pub(crate) thread: ThreadId,
     pub(crate) work: Vec<Work>,
     /// Something was asked for that cannot be recorded.
     pub(crate) invalid: bool,
+}
+
+impl Capture {
+    /// A recording by this thread.
+    pub(crate) fn begin(mode: CaptureMode) -> Self {
+        Self { mode, thread: std::thread::current().id(), work: Vec::new(), invalid: false }
+    }
+
+    /// Whether it forbids this thread the calls that might disturb it, such as those that wait for all streams.
+    fn forbids_unsafe_calls(&self) -> bool {
+        match self.mode {
+            CaptureMode::Global => true,
+            CaptureMode::ThreadLocal => self.thread == std::thread::current().id(),
+            CaptureMode::Relaxed => false,
+        }
+    }
 }
 
 /// An event: how often it was recorded, and how many of the recordings were reached.
@@ -151,6 +183,11 @@ impl State {
             }
             None => false,
         }
+    }
+
+    /// Whether a recording forbids this thread to allocate outside of streams and to load modules.
+    pub(crate) fn forbids_unsafe_calls(&self) -> bool {
+        self.streams.values().filter_map(|stream| stream.capture.as_ref()).any(Capture::forbids_unsafe_calls)
     }
 
     fn draw(&mut self, bound: usize) -> usize {

@@ -131,7 +131,7 @@ struct Options {
     /// Go on with the experiment in the output folder
     #[arg(long)]
     resume: bool,
-    /// Where to compute: cpu (default), cpu-openblas or wgpu[:N]
+    /// Where to compute: cpu (default), cpu-openblas, wgpu, cuda; wgpu:1 and cuda:1 are the second devices
     #[arg(long)]
     device: Option<Device>,
     /// Worker threads (default: all cores)

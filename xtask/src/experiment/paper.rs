@@ -52,7 +52,7 @@ pub struct PaperOptions {
     /// Worker threads in all (default: all cores)
     #[arg(long)]
     threads: Option<usize>,
-    /// Where to compute: cpu (default), cpu-openblas or wgpu[:N]
+    /// Where to compute: cpu (default), cpu-openblas, wgpu, cuda; wgpu:1 and cuda:1 are the second devices
     #[arg(long)]
     device: Option<Device>,
     /// List the cells and how long they will take, and run nothing

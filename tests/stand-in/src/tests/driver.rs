@@ -6,7 +6,7 @@ use lr_ptx::{Argument, LaunchShape, Module};
 
 use super::{bytes, values};
 use crate::settings::Settings;
-use crate::state::{Capture, Event, Function, State, Stream};
+use crate::state::{Capture, CaptureMode, Event, Function, State, Stream};
 use crate::status::*;
 use crate::work::Work;
 
@@ -128,16 +128,32 @@ fn a_device_is_lost_after_so_many_launches() {
 fn recorded_work_runs_when_it_is_replayed() {
     let mut state = state(Settings::default());
     let x = state.memory.upload(&bytes(&[1.0]));
-    state.streams.get_mut(&5).unwrap().capture = Some(Capture::default());
+    state.streams.get_mut(&5).unwrap().capture = Some(Capture::begin(CaptureMode::ThreadLocal));
     state.submit(5, double(x, 1));
     state.submit(5, double(x, 1));
     assert_eq!(values(&state.memory, x, 1), [1.0]);
     let recorded: Arc<[Work]> = state.streams.get_mut(&5).unwrap().capture.take().unwrap().work.into();
     state.submit(6, Work::Graph(recorded.clone()));
     assert_eq!(values(&state.memory, x, 1), [7.0]);
-    state.streams.get_mut(&5).unwrap().capture = Some(Capture::default());
+    state.streams.get_mut(&5).unwrap().capture = Some(Capture::begin(CaptureMode::ThreadLocal));
     for forbidden in [Work::Free { address: x }, Work::Upload { to: x, bytes: bytes(&[0.0]).into() }] {
         assert_eq!(state.submit(5, forbidden), ERROR_STREAM_CAPTURE_UNSUPPORTED);
     }
     assert!(state.streams[&5].capture.as_ref().unwrap().invalid);
+}
+
+#[test]
+fn a_recording_forbids_other_threads_only_what_its_mode_says() {
+    for (mode, here, elsewhere) in [
+        (CaptureMode::Global, true, true),
+        (CaptureMode::ThreadLocal, true, false),
+        (CaptureMode::Relaxed, false, false),
+    ] {
+        let mut state = state(Settings::default());
+        assert!(!state.forbids_unsafe_calls());
+        state.streams.get_mut(&5).unwrap().capture = Some(Capture::begin(mode));
+        assert_eq!(state.forbids_unsafe_calls(), here, "{mode:?}");
+        let other = std::thread::scope(|scope| scope.spawn(|| state.forbids_unsafe_calls()).join().unwrap());
+        assert_eq!(other, elsewhere, "{mode:?}");
+    }
 }
