@@ -1,10 +1,13 @@
 //! `cargo xtask bench optim`, `train` and `linalg`: how long things take on this machine, beside AdamW and, on
 //! request, beside PyTorch in turns.
 
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "`bench-gpu` needs the rest"))]
 mod bank;
 mod conditions;
+#[cfg(feature = "gpu")]
 pub mod gpu;
 mod linalg;
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "`bench-gpu` needs the rest"))]
 mod operations;
 mod optim;
 mod options;

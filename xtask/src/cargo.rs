@@ -23,6 +23,7 @@ pub fn target_folder() -> PathBuf {
 ///
 /// # Errors
 /// The command line and its exit status, or why it could not be started.
+#[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "for `test`"))]
 pub fn run(command: &mut Command) -> Result<(), String> {
     let line = line(command);
     match command.status() {

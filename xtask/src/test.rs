@@ -19,7 +19,7 @@ use crate::tidy::workspace_root;
 const LIBRARIES: [&str; 5] = ["lr-linalg", "lr-manifolds", "lr-optim", "lr-train", "lr-apps"];
 
 /// Features that need nothing of the system.
-const FEATURES: [&str; 5] = ["fineweb", "nalgebra", "ndarray", "wgpu", "cuda"];
+const FEATURES: [&str; 6] = ["fineweb", "nalgebra", "ndarray", "wgpu", "cuda", "gpu"];
 
 /// A program that links only where the library has BLAS and LAPACK.
 const PROBE: &str =

@@ -7,6 +7,7 @@ mod options;
 mod paper;
 mod sparkline;
 
+use crate::rebuild::{self, Needed};
 use apps::{GraphSimOptions, MarkovOptions, SphereFitOptions, SyncOptions};
 use clap::Subcommand;
 use display::Display;
@@ -80,6 +81,7 @@ pub fn run(experiment: &Experiment) -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        Err(error) if error.is::<Needed>() => rebuild::with_gpus(),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

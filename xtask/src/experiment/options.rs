@@ -1,6 +1,7 @@
 //! The options of `cargo xtask experiment mha` and `gqa`, and the configuration that they make together with a
 //! preset, a file, or the folder to be resumed.
 
+use crate::rebuild;
 use clap::Args;
 use lr_train::{
     config::{
@@ -177,6 +178,7 @@ impl Options {
         set(&mut config.corpus, &self.corpus);
         set(&mut config.out, &self.out);
         set(&mut config.device, &self.device);
+        rebuild::unless_built(config.device)?;
         set(&mut config.threads, &self.threads);
         // What only some optimizers have, over the default list, means: over those that have it.
         if self.optimizers.is_none() && self.config.is_none() {

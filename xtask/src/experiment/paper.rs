@@ -1,6 +1,7 @@
 //! `cargo xtask experiment paper`: a part of the protocol of the paper's section 6, or a shard of it.
 
 use super::sparkline::sparkline;
+use crate::rebuild;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use lr_train::{
@@ -86,6 +87,7 @@ impl PaperOptions {
 /// Runs a part, or says what it would run.
 pub fn run(options: &PaperOptions) -> Result<ExitCode, Box<dyn Error>> {
     let settings = options.settings();
+    rebuild::unless_built(settings.base.device)?;
     let outlook = session::look(&settings, options.shard)?;
     say_rates(&outlook);
     if options.dry_run {
