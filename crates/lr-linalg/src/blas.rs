@@ -126,6 +126,19 @@ pub trait Blas: Backend {
     #[track_caller]
     fn axpby(&self, alpha: Coef<'_, Self>, x: MatsRef<'_, Self>, beta: f64, y: MatsMut<'_, Self>);
 
+    /// `out = x + alpha y`.
+    #[track_caller]
+    fn add_scaled(
+        &self,
+        x: MatsRef<'_, Self>,
+        alpha: Coef<'_, Self>,
+        y: MatsRef<'_, Self>,
+        mut out: MatsMut<'_, Self>,
+    ) {
+        self.copy(x.n(), out.as_mut());
+        self.axpby(alpha, y, 1.0, out);
+    }
+
     /// Replaces every square matrix by its symmetric or skew part.
     #[track_caller]
     fn take_part(&self, part: Part, target: MatsMut<'_, Self>);

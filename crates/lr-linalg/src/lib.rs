@@ -67,7 +67,9 @@ pub mod wgpu;
 
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
-pub use composite::{Linalg, PolarMethod, cholesky_qr, polar, spectral_norm, sylvester, truncated_svd};
+pub use composite::{
+    Linalg, PolarMethod, cholesky_qr, polar, polar_into, spectral_norm, sylvester, truncated_svd,
+};
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;
 pub use cpu::{Bf16, Cpu, Engine, Faer, NotConverged, Source, Threads};

@@ -10,6 +10,7 @@ on_every_backend!(
     selected_copies,
     fills_and_diagonals,
     sums,
+    scaled_sums,
     parts,
     column_scaling,
     element_products,
@@ -99,6 +100,34 @@ fn sums<B: Linalg>(b: &B) {
         for kind in 0..5 {
             let expected = run(&Reference::<f64>::new(), d, kind);
             close(&format!("axpby {kind} {d:?}"), &run(b, d, kind), &expected, 8.0 * eps::<B>());
+        }
+    }
+}
+
+fn scaled_sums<B: Linalg>(b: &B) {
+    fn run<B: Linalg>(b: &B, d: Dims, kind: usize) -> Vec<f64> {
+        let (x, y) = (random(b, 1, d), random(b, 2, d));
+        let coefficients = random(b, 5, Dims::scalars(d.batch));
+        let mut out = upload(b, d, &vec![f64::NAN; d.len()]);
+        match kind {
+            0 => b.add_scaled(x.as_ref(), Coef::Host(-3.0), y.as_ref(), out.as_mut()),
+            1 => b.add_scaled(x.as_ref(), Coef::Device(coefficients.as_ref()), y.as_ref(), out.as_mut()),
+            2 => b.add_scaled(x.as_ref(), Coef::Host(2.0), y.as_ref().problem(0), out.as_mut()),
+            _ => {
+                // Views with gaps.
+                let half = 0..d.cols.div_ceil(2);
+                let (rows, x, y) = (0..d.rows, x.as_ref(), y.as_ref());
+                let (x, y) = (x.block(rows.clone(), half.clone()), y.block(rows.clone(), half.clone()));
+                b.fill(0.0, out.as_mut());
+                b.add_scaled(x, Coef::Host(0.5), y, out.as_mut().block(rows, half));
+            }
+        }
+        download(b, out.as_ref())
+    }
+    for d in SHAPES {
+        for kind in 0..4 {
+            let expected = run(&Reference::<f64>::new(), d, kind);
+            close(&format!("add_scaled {kind} {d:?}"), &run(b, d, kind), &expected, 8.0 * eps::<B>());
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     State, Transport, guard, repair, xky::Middle,
 };
 use lr_linalg::{
-    Coef, DeviceError,
+    Coef, DeviceError, Dims,
     Epilogue::{Add, Overwrite, Scale},
     Linalg, Map, Mats, MatsMut, PivotGuard, Scalar, Scope, Side, Triangle,
 };
@@ -57,6 +57,29 @@ impl<B: Linalg> State<B> for GramFrame<B> {
     }
 }
 
+/// The square of a tangent vector's norm, where it came at no cost.
+#[derive(Debug)]
+pub struct QuotientDirection<B: Linalg> {
+    /// `[problems, 1, 1]`.
+    square: Mats<B>,
+    known: Known,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+}
+
+impl<B: Linalg> State<B> for QuotientDirection<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        vec![("square", &self.square)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        vec![("square", &mut self.square)]
+    }
+}
+
 impl FixedRankQuotient {
     /// The geometry on matrices of shape `grid`.
     ///
@@ -70,7 +93,7 @@ impl FixedRankQuotient {
 
 impl<B: Linalg> Manifold<B> for FixedRankQuotient {
     type Frame = GramFrame<B>;
-    type Direction = ();
+    type Direction = QuotientDirection<B>;
 
     fn name(&self) -> &'static str {
         if self.grid.is_singleton() { "fixed-quotient" } else { "grid-fixed-quotient" }
@@ -93,8 +116,8 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         Ok(GramFrame { grams: [small()?, small()?], inverses: [small()?, small()?] })
     }
 
-    fn new_direction(&self, _: &B, _: usize) -> Result<(), DeviceError> {
-        Ok(())
+    fn new_direction(&self, b: &B, problems: usize) -> Result<QuotientDirection<B>, DeviceError> {
+        Ok(QuotientDirection { square: Mats::zeros(b, Dims::scalars(problems))?, known: Known::No })
     }
 
     fn factor(
@@ -178,11 +201,31 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         _: &B,
         _: Base<'_, B, Self>,
         _: FactorsRef<'_, B>,
-        _: &mut (),
+        direction: &mut QuotientDirection<B>,
         _: HealthMut<'_, B>,
         _: &Scope<'_, B>,
     ) {
         // The lift is followed as it is.
+        direction.known = Known::No;
+    }
+
+    fn aim_gradient(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        mut out: FactorsMut<'_, B>,
+        direction: &mut QuotientDirection<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
+        // |grad|^2 = <G_A, M_A> + <G_B, M_B>: the metric's Gram matrices cancel.
+        let QuotientDirection { square, known } = direction;
+        b.dot(1.0, egrad.left, out.left.as_ref(), 0.0, square.as_mut());
+        b.dot(1.0, egrad.right, out.right.as_ref(), 1.0, square.as_mut());
+        b.map(Map::Floor(0.0), square.as_mut());
+        *known = Known::Yes;
     }
 
     fn norm(
@@ -195,7 +238,10 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         scope: &Scope<'_, B>,
     ) {
         assert!(kind == NormKind::Metric, "the quotient geometry has no spectral norm");
-        self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope);
+        match ray.direction.known {
+            Known::Yes => b.copy(ray.direction.square.as_ref().n(), out.as_mut()),
+            Known::No => self.inner(b, ray.at, ray.tangent, ray.tangent, out.as_mut(), scope),
+        }
         b.map(Map::Sqrt, out);
     }
 
@@ -320,8 +366,10 @@ impl<B: Linalg> Retraction<B, FixedRankQuotient> for AdditiveRetraction {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        to.copy_from(b, ray.at.x);
-        to.axpby(b, t, ray.tangent, 1.0);
+        let (x, v) = (ray.at.x, ray.tangent);
+        for (x, v, to) in [(x.left, v.left, to.left.as_mut()), (x.right, v.right, to.right.as_mut())] {
+            b.add_scaled(x, t, v, to);
+        }
         manifold.factor(b, to.as_ref(), frame, health, scope);
     }
 }

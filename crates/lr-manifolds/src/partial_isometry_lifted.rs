@@ -172,6 +172,39 @@ impl PartialIsometryLifted {
         });
     }
 
+    /// The stacked `K_i` of both sides that the projection of `(M_U, M_V)` takes off as `U_i K_i`:
+    /// `sym(U_i^T M_Ui) + Omega`.
+    fn normal_part<'s, B: Linalg>(
+        &self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        v: FactorsRef<'_, B>,
+        scope: &'s Scope<'_, B>,
+    ) -> [MatsMut<'s, B>; 2] {
+        let (j, i) = self.weights();
+        let sides = [(j, &self.grid.left, x.left, v.left), (i, &self.grid.right, x.right, v.right)];
+        let small = self.grid.small_dims(x.problems());
+        let mut middles = sides.map(|(_, blocks, ..)| scope.take(middles::dims(blocks, small)));
+        scope.nest(|scope| {
+            let (mut omega, mut skew) = (scope.take(small), scope.take(small));
+            b.fill(0.0, omega.as_mut());
+            // K_i = U_i^T M_i, of which the symmetric part goes; the skew parts of all blocks make Omega.
+            for ((weight, blocks, u, m), k) in sides.into_iter().zip(&mut middles) {
+                middles::of(b, blocks, u, m, k.as_mut());
+                middles::sum(b, weight / (2.0 * i * j), k.as_ref(), skew.as_mut());
+                b.take_part(Part::Skew, skew.as_mut());
+                b.axpby(Coef::Host(1.0), skew.as_ref(), 1.0, omega.as_mut());
+            }
+            for ((_, blocks, ..), k) in sides.into_iter().zip(&mut middles) {
+                let each = Dims { batch: small.batch * blocks.count(), ..small };
+                let mut coefficients = k.as_mut().reshape(each);
+                b.take_part(Part::Sym, coefficients.as_mut());
+                b.axpby(Coef::Host(1.0), omega.as_ref(), 1.0, coefficients);
+            }
+        });
+        middles
+    }
+
     /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`, `N = M` if not given.
     fn subtract_canonical<B: Linalg>(
         &self,
@@ -296,27 +329,14 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         self.correct(b, at.x, u, Some(v), out, scope);
     }
 
-    fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
-        let (j, i) = self.weights();
-        let sides = [(j, &self.grid.left, at.x.left), (i, &self.grid.right, at.x.right)];
+    fn project(&self, b: &B, at: Base<'_, B, Self>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
         scope.nest(|scope| {
-            let small = self.grid.small_dims(at.x.problems());
-            let (mut omega, mut skew) = (scope.take(small), scope.take(small));
-            b.fill(0.0, omega.as_mut());
-            // K_i = U_i^T M_i, of which the symmetric part goes; the skew parts of all blocks make Omega.
-            let mut middles = sides.map(|(_, blocks, _)| scope.take(middles::dims(blocks, small)));
-            for (((weight, blocks, u), m), k) in sides.into_iter().zip([&v.left, &v.right]).zip(&mut middles)
-            {
-                middles::of(b, blocks, u, m.as_ref(), k.as_mut());
-                middles::sum(b, weight / (2.0 * i * j), k.as_ref(), skew.as_mut());
-                b.take_part(Part::Skew, skew.as_mut());
-                b.axpby(Coef::Host(1.0), skew.as_ref(), 1.0, omega.as_mut());
-            }
-            for (((_, blocks, u), m), mut k) in sides.into_iter().zip([v.left, v.right]).zip(middles) {
-                let each = Dims { batch: small.batch * blocks.count(), ..small };
-                let mut coefficients = k.as_mut().reshape(each);
-                b.take_part(Part::Sym, coefficients.as_mut());
-                b.axpby(Coef::Host(1.0), omega.as_ref(), 1.0, coefficients);
+            let k = self.normal_part(b, at.x, v.as_ref(), scope);
+            let sides = [
+                (&self.grid.left, at.x.left, v.left.as_mut()),
+                (&self.grid.right, at.x.right, v.right.as_mut()),
+            ];
+            for ((blocks, u, m), k) in sides.into_iter().zip(&k) {
                 middles::subtract(b, blocks, u, k.as_ref(), m);
             }
         });
@@ -348,9 +368,19 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     ) {
         if self.has_singleton_gradient() {
             self.singleton_gradient(b, at.x, egrad, out, direction.correction.as_mut(), scope);
-        } else {
-            self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
+            return;
+        }
+        self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
+        if self.metric != IsometryMetric::Canonical {
             self.aim(b, at, out.as_ref(), direction, health, scope);
+            return;
+        }
+        // |grad|^2 = <G, grad> in any metric on the factors.
+        let ((j, i), correction) = (self.weights(), &mut direction.correction);
+        b.fill(0.0, correction.as_mut());
+        for (weight, g, m) in [(j, egrad.left, out.left.as_ref()), (i, egrad.right, out.right.as_ref())] {
+            b.dot(1.0, g, m, 1.0, correction.as_mut());
+            b.dot(-weight, m, m, 1.0, correction.as_mut());
         }
     }
 

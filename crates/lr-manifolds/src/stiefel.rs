@@ -35,6 +35,31 @@ pub enum StiefelRetraction {
     Cayley,
 }
 
+/// `to` becomes the point on the Stiefel manifold that `method`, polar or QR, takes `u + t m` to.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn follow<B: Linalg>(
+    b: &B,
+    method: StiefelRetraction,
+    [u, m]: [MatsRef<'_, B>; 2],
+    t: Coef<'_, B>,
+    mut to: MatsMut<'_, B>,
+    health: HealthMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    match method {
+        StiefelRetraction::Polar => scope.nest(|scope| {
+            let mut z = scope.take(u.dims());
+            b.add_scaled(u, t, m, z.as_mut());
+            b.polar_into(PolarMethod::default(), z, to, health.breakdown, scope);
+        }),
+        StiefelRetraction::Qr => {
+            b.add_scaled(u, t, m, to.as_mut());
+            orthonormalize(b, method, to, health, scope);
+        }
+        StiefelRetraction::Cayley => cayley(b, u, m, t, to, health.breakdown, scope),
+    }
+}
+
 /// Replaces tall matrices near the Stiefel manifold by matrices on it.
 pub(crate) fn orthonormalize<B: Linalg>(
     b: &B,
@@ -56,7 +81,7 @@ pub(crate) fn orthonormalize<B: Linalg>(
 }
 
 /// `out = Cayley(t W) u` for the `W` of the tangent `m` at `u`, all `[batch, rows, r]`.
-pub(crate) fn cayley<B: Linalg>(
+fn cayley<B: Linalg>(
     b: &B,
     u: MatsRef<'_, B>,
     m: MatsRef<'_, B>,

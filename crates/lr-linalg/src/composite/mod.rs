@@ -12,7 +12,7 @@ mod truncated_svd;
 use crate::{Factor, MatsMut, MatsRef, Scope};
 
 pub use cholesky_qr::cholesky_qr;
-pub use polar::polar;
+pub use polar::{polar, polar_into};
 pub use spectral_norm::spectral_norm;
 pub use sylvester::sylvester;
 pub use truncated_svd::truncated_svd;
@@ -50,6 +50,18 @@ pub trait Linalg: Factor {
         scope: &Scope<'_, Self>,
     ) {
         polar(self, method, z, status, scope);
+    }
+
+    /// The same out of place; `z` is lost.
+    fn polar_into(
+        &self,
+        method: PolarMethod,
+        z: MatsMut<'_, Self>,
+        out: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+        scope: &Scope<'_, Self>,
+    ) {
+        polar_into(self, method, z, out, status, scope);
     }
 
     /// Thin QR with non-negative diagonal through Gram matrices, Householder where that breaks down;

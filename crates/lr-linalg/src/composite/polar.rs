@@ -17,6 +17,25 @@ pub fn polar<B: Linalg>(
     b: &B,
     method: PolarMethod,
     z: MatsMut<'_, B>,
+    status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let mut copy = scope.take(z.dims());
+        b.copy(z.as_ref().n(), copy.as_mut());
+        polar_into(b, method, copy, z, status, scope);
+    });
+}
+
+/// [`polar`] of `z`, which is lost, in `out`.
+///
+/// # Panics
+/// As [`polar`].
+pub fn polar_into<B: Linalg>(
+    b: &B,
+    method: PolarMethod,
+    mut z: MatsMut<'_, B>,
+    out: MatsMut<'_, B>,
     mut status: MatsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
@@ -24,18 +43,16 @@ pub fn polar<B: Linalg>(
     assert!(d.rows >= d.cols, "polar factor of a wide {} x {} matrix", d.rows, d.cols);
     let square = Dims::square(d.batch, d.cols);
     scope.nest(|scope| {
-        let mut tall = scope.take(d);
         let mut factor = scope.take(square);
         match method {
             PolarMethod::Svd => {
                 // z = q r and r = u s v^T, so polar(z) = q (u v^T).
                 let (mut s, mut v, mut uv) =
                     (scope.take(Dims::new(d.batch, 1, d.cols)), scope.take(square), scope.take(square));
-                b.copy(z.as_ref().n(), tall.as_mut());
-                b.qr(tall.as_mut(), factor.as_mut(), status.as_mut());
+                b.qr(z.as_mut(), factor.as_mut(), status.as_mut());
                 b.svd(factor.as_mut(), s.as_mut(), v.as_mut(), status);
                 b.gemm(1.0, factor.as_ref().n(), v.as_ref().t(), Overwrite, uv.as_mut());
-                b.gemm(1.0, tall.as_ref().n(), uv.as_ref().n(), Overwrite, z);
+                b.gemm(1.0, z.as_ref().n(), uv.as_ref().n(), Overwrite, out);
                 return;
             }
             PolarMethod::Polynomial | PolarMethod::GramEigen | PolarMethod::NewtonSchulz { .. } => {
@@ -59,8 +76,7 @@ pub fn polar<B: Linalg>(
                 }
             }
         }
-        b.copy(z.as_ref().n(), tall.as_mut());
-        b.gemm(1.0, tall.as_ref().n(), factor.as_ref().n(), Overwrite, z);
+        b.gemm(1.0, z.as_ref().n(), factor.as_ref().n(), Overwrite, out);
     });
 }
 

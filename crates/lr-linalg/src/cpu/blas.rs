@@ -156,6 +156,30 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
     }
 
     #[track_caller]
+    fn add_scaled(&self, x: Ref<'_, T, E>, alpha: Coef<'_, Self>, y: Ref<'_, T, E>, out: Mut<'_, T, E>) {
+        let d = out.dims();
+        check::fits("add_scaled: x", x.dims(), d);
+        check::fits("add_scaled: y", y.dims(), d);
+        check::coef("add_scaled: alpha", &alpha, d.batch);
+        let each = |x: Ref<'_, T, E>, alpha: Coef<'_, Self>, y: Ref<'_, T, E>, out: Mut<'_, T, E>| {
+            let d = out.dims();
+            self.threads.each(d.rows * d.cols, out, |p, one| {
+                let alpha = coefficient(alpha, p, d.batch);
+                kernel::add_scaled(panel(x, p, d.batch), alpha, panel(y, p, d.batch), one.into_panel());
+            });
+        };
+        match (alpha, cut(&out, &[x, y])) {
+            (Coef::Host(_), Some(at)) => {
+                let ((x, x_rest), (y, y_rest)) = (pieces_ref(x, at), pieces_ref(y, at));
+                let (out, out_rest) = pieces(out, at);
+                each(x, alpha, y, out);
+                each(x_rest, alpha, y_rest, out_rest);
+            }
+            _ => each(x, alpha, y, out),
+        }
+    }
+
+    #[track_caller]
     fn take_part(&self, part: Part, target: Mut<'_, T, E>) {
         let d = target.dims();
         check::square("take_part", d);

@@ -77,6 +77,18 @@ pub(super) fn axpby<T: Scalar>(alpha: T, x: Panel<'_, T>, beta: T, y: PanelMut<'
     });
 }
 
+/// `out = x + alpha y`.
+pub(super) fn add_scaled<T: Scalar>(x: Panel<'_, T>, alpha: T, y: Panel<'_, T>, out: PanelMut<'_, T>) {
+    let packed = x.is_packed() && y.is_packed() && out.is_packed();
+    let (x, y, mut out) = if packed { (x.flat(), y.flat(), out.flat()) } else { (x, y, out) };
+    Arch::new().dispatch(|| {
+        for i in 0..out.rows() {
+            let terms = x.row(i).iter().zip(y.row(i));
+            out.row_mut(i).iter_mut().zip(terms).for_each(|(out, (&x, &y))| *out = x + alpha * y);
+        }
+    });
+}
+
 /// `y = beta y`; zeros for `beta = 0` whatever `y` held.
 pub(super) fn scale<T: Scalar>(beta: T, y: PanelMut<'_, T>) {
     if beta == T::ZERO {

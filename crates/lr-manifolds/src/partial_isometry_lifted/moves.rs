@@ -1,10 +1,9 @@
 //! Retractions of the lifted geometries, factor by factor, and the projection as their transport.
 
-use super::{IsometryMetric, PartialIsometryLifted};
+use super::{IsometryMetric, PartialIsometryLifted, middles};
 use crate::{
-    Base, FactorsMut, HealthMut, Manifold, Order, Ray, Retraction, StiefelRetraction, Transport,
-    grid::Pass,
-    stiefel::{cayley, orthonormalize},
+    Base, FactorsMut, HealthMut, Manifold, Order, Ray, Retraction, StiefelRetraction, Transport, grid::Pass,
+    stiefel::follow,
 };
 use lr_linalg::{Coef, Dims, Linalg, MatsMut, MatsRef, Scope};
 
@@ -60,7 +59,7 @@ impl StiefelRetraction {
         pass: &Pass,
         [u, m]: [MatsRef<'_, B>; 2],
         t: Coef<'_, B>,
-        mut to: MatsMut<'_, B>,
+        to: MatsMut<'_, B>,
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
@@ -76,19 +75,12 @@ impl StiefelRetraction {
                     Coef::Device(each.as_ref())
                 }
             };
-            match self {
-                Self::Cayley => cayley(b, u, m, t, to, breakdown.as_mut(), scope),
-                Self::Polar | Self::Qr => {
-                    b.copy(u.n(), to.as_mut());
-                    b.axpby(t, m, 1.0, to.as_mut());
-                    let own = HealthMut {
-                        breakdown: breakdown.as_mut(),
-                        repairs: repairs.as_mut(),
-                        exact_steps: exact_steps.as_mut(),
-                    };
-                    orthonormalize(b, self, to, own, scope);
-                }
-            }
+            let own = HealthMut {
+                breakdown: breakdown.as_mut(),
+                repairs: repairs.as_mut(),
+                exact_steps: exact_steps.as_mut(),
+            };
+            follow(b, self, [u, m], t, to, own, scope);
             let flags = breakdown.as_ref().reshape(Dims::new(problems, pass.blocks(), 1));
             b.flag_above(0.0, flags, health.breakdown);
         });
@@ -114,5 +106,25 @@ impl<B: Linalg> Transport<B, PartialIsometryLifted> for LiftedProjection {
         scope: &Scope<'_, B>,
     ) {
         manifold.project(b, to, v, scope);
+    }
+
+    fn carry(
+        &self,
+        b: &B,
+        manifold: &PartialIsometryLifted,
+        ray: Ray<'_, B, PartialIsometryLifted>,
+        to: Base<'_, B, PartialIsometryLifted>,
+        out: FactorsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let v = ray.tangent;
+        scope.nest(|scope| {
+            let (grid, k) = (&manifold.grid, manifold.normal_part(b, to.x, v, scope));
+            let sides =
+                [(&grid.left, to.x.left, v.left, out.left), (&grid.right, to.x.right, v.right, out.right)];
+            for ((blocks, u, v, out), k) in sides.into_iter().zip(&k) {
+                middles::difference(b, blocks, (1.0, v), u, k.as_ref(), out);
+            }
+        });
     }
 }

@@ -259,8 +259,7 @@ fn tilted<'s, B: Linalg>(
     let (mut z, mut l) = (scope.take(basis.dims()), scope.take(coefficient.dims()));
     b.axpby(step.t, coefficient.as_ref(), 0.0, tilt.as_mut());
     if plan.coherent && matches!(step.core, Core::Identity) {
-        b.copy(basis.n(), z.as_mut());
-        b.axpby(step.t, coordinates, 1.0, z.as_mut());
+        b.add_scaled(basis, step.t, coordinates, z.as_mut());
     } else {
         b.gemm(1.0, coordinates.n(), tilt.as_ref().n(), Add(1.0, basis), z.as_mut());
     }
