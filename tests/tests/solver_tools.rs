@@ -9,9 +9,9 @@ use lr_manifolds::{
     space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
 use lr_optim::solve::{
-    Checkpoint, ConjugateGradients, Iteration, Lbfgs, MaskedFit, Preconditioner, Problem, ProjectedGradient,
-    SecondOrderProblem, Solution, SolveError, Stop, Termination, TrustRegions, check_retraction,
-    check_transport,
+    Checkpoint, ConjugateGradients, GradientDescent, Iteration, Lbfgs, MaskedFit, Preconditioner, Problem,
+    ProjectedGradient, SecondOrderProblem, Solution, SolveError, Start, Stop, Termination, TrustRegions,
+    check_retraction, check_transport,
 };
 use lr_tests::{
     dense::Dense,
@@ -251,108 +251,92 @@ fn a_preconditioner_saves_inner_iterations() {
     assert_eq!(inverse.prepared, helped.iterations + 1);
 }
 
-#[test]
-fn trust_regions_resume_where_they_stopped() {
-    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(127));
-    let (_, mut problem) = instance(&mut rng);
-    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
-    let second = DecouplingRetraction::Second;
-    let x = |rng: u64| start(&mut StdRng::seed_from_u64(rng));
-    let solver = TrustRegions::default();
-    let mut run = |solver: TrustRegions, x: Factors<B>, most: usize| {
-        let stop = Stop::iterations(most);
-        solver.solve(&b, &manifold, &second, &mut problem, x, &stop, &mut |_| {}).unwrap()
-    };
-    let whole = run(solver, x(1), 9);
-    let half = run(solver, x(1), 4);
-    let bytes = Checkpoint::of(&b, &half, None).unwrap().to_bytes();
-    let kept = Checkpoint::from_bytes(&bytes).unwrap();
-    let rest = run(kept.resume(solver), kept.point(&b).unwrap(), 5);
-    let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
-    assert_eq!(end.iterations, 9);
-    assert_eq!(end, Checkpoint::of(&b, &whole, None).unwrap(), "the same bits as in one piece");
+/// The fit without the line minima that it proposes: searches begin with the solver's own trial step.
+struct Unproposed<'a>(&'a mut MaskedFit<f64>);
+
+impl Problem<B> for Unproposed<'_> {
+    fn cost(&mut self, b: &B, x: FactorsRef<'_, B>) -> Result<f64, SolveError> {
+        self.0.cost(b, x)
+    }
+
+    fn egrad(&mut self, b: &B, x: FactorsRef<'_, B>, out: FactorsMut<'_, B>) -> Result<(), SolveError> {
+        self.0.egrad(b, x, out)
+    }
 }
 
-/// Cost, gradient norm and step of every iteration.
-type Trace = Vec<[f64; 3]>;
+/// What [`resumes`] runs: a solver on `M_h` and one problem, from a start to a stop.
+type Run<'a> =
+    &'a mut dyn FnMut(Start<B>, &Stop, &mut dyn FnMut(&Iteration)) -> Result<Solution<B>, SolveError>;
 
-/// A run in one piece and one interrupted after `first` of `all` iterations, through bytes: their traces from the
-/// interruption on and their ends.
-fn interrupted(
-    mut run: impl FnMut(Option<&Checkpoint>, usize, &mut dyn FnMut(&Iteration)) -> Solution<B>,
-    [first, all]: [usize; 2],
-) -> [(Trace, Checkpoint); 2] {
+/// A run of `all` iterations and one that stops after `first` and goes on through bytes take the same steps to the last
+/// bit, and both compare with the gradient of the first start.
+fn resumes(name: &str, [first, all]: [usize; 2], run: Run<'_>) {
     let b = B::new();
-    let mut traced = |from: Option<&Checkpoint>, most: usize| {
-        let mut trace = Trace::new();
-        let found = run(from, most, &mut |now| trace.push([now.cost, now.gradient_norm, now.step]));
+    let mut traced = |from: Option<&Checkpoint>, stop: &Stop| {
+        let begin = match from {
+            Some(from) => from.start(&b).unwrap(),
+            None => start(&mut StdRng::seed_from_u64(3)).into(),
+        };
+        let mut trace = Vec::new();
+        let found = run(begin, stop, &mut |now| trace.push([now.cost, now.gradient_norm, now.step])).unwrap();
         (trace, Checkpoint::of(&b, &found, from).unwrap())
     };
-    let (mut whole, end) = traced(None, all);
-    let (_, half) = traced(None, first);
+    let (whole, end) = traced(None, &Stop::iterations(all));
+    let (_, half) = traced(None, &Stop::iterations(first));
     let kept = Checkpoint::from_bytes(&half.to_bytes()).unwrap();
-    let (mut rest, resumed_end) = traced(Some(&kept), all - first);
+    let (rest, resumed_end) = traced(Some(&kept), &Stop::iterations(all - first));
     // The point of the interruption was reached by a step that the resumed run does not know.
-    rest.remove(0);
-    [(whole.split_off(first + 1), end), (rest, resumed_end)]
+    assert_eq!(whole[first + 1..], rest[1..], "{name}");
+    assert_eq!(end, resumed_end, "{name}");
+    assert_eq!(end.iterations, all, "{name}");
+
+    let norms: Vec<f64> = whole.iter().map(|[_, norm, _]| *norm).collect();
+    let share = 1.001 * norms.iter().copied().fold(f64::INFINITY, f64::min) / norms[0];
+    let reached = norms.iter().position(|norm| *norm <= share * norms[0]).unwrap();
+    assert!(reached > first && norms[first] < 0.9 * norms[0], "{name}: {norms:?}");
+    let (_, end) = traced(Some(&kept), &Stop::RelativeGradient(share).or(Stop::iterations(all)));
+    assert_eq!(end.iterations, reached, "{name} compares with the first start");
 }
 
 #[test]
-fn conjugate_gradients_and_lbfgs_resume_where_they_stopped() {
-    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(137));
-    let (_, mut problem) = instance(&mut rng);
-    let manifold = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
-    let (second, transport) = (DecouplingRetraction::Second, DecouplingProjection);
-    let x = || start(&mut StdRng::seed_from_u64(3));
-    let p = &mut problem;
+fn solvers_resume_where_they_stopped() {
+    let b = B::new();
+    let (_, mut problem) = instance(&mut StdRng::seed_from_u64(137));
+    let m = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let (second, transport, p) = (DecouplingRetraction::Second, DecouplingProjection, &mut problem);
+    let descent = GradientDescent::default();
+    resumes("gradient descent", [7, 19], &mut |x, stop, observe| {
+        descent.solve(&b, &m, &second, &transport, p, x, stop, observe)
+    });
     let cg = ConjugateGradients::default();
-    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
-        let stop = Stop::iterations(most);
-        match from {
-            None => cg.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
-            Some(from) => cg.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
-        }
-        .unwrap()
-    };
-    let [whole, resumed] = interrupted(run, [7, 19]);
-    assert_eq!(whole, resumed, "conjugate gradients: the same bits as in one piece");
+    resumes("conjugate gradients", [7, 19], &mut |x, stop, observe| {
+        cg.solve(&b, &m, &second, &transport, &mut Unproposed(p), x, stop, observe)
+    });
     let lbfgs = Lbfgs { memory: 4, ..Lbfgs::default() };
-    let run = |from: Option<&Checkpoint>, most, observe: &mut dyn FnMut(&Iteration)| {
-        let stop = Stop::iterations(most);
-        match from {
-            None => lbfgs.solve(&b, &manifold, &second, &transport, p, x(), &stop, observe),
-            Some(from) => lbfgs.resume(&b, &manifold, &second, &transport, p, from, &stop, observe),
-        }
-        .unwrap()
-    };
-    let [whole, resumed] = interrupted(run, [7, 19]);
-    assert_eq!(whole, resumed, "L-BFGS: the same bits as in one piece");
+    resumes("L-BFGS", [7, 19], &mut |x, stop, observe| {
+        lbfgs.solve(&b, &m, &second, &transport, p, x, stop, observe)
+    });
+    let tr = TrustRegions::default();
+    resumes("trust regions", [4, 9], &mut |x, stop, observe| tr.solve(&b, &m, &second, p, x, stop, observe));
+    let p2gd = ProjectedGradient::default();
+    resumes("projected gradients", [7, 19], &mut |x, stop, observe| p2gd.solve(&b, &m, p, x, stop, observe));
 }
 
 #[test]
-fn resumed_runs_compare_with_the_first_gradient() {
-    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(139));
-    let (_, mut problem) = instance(&mut rng);
-    let fixed = FixedRankEmbedded::new(Grid::singleton(M, N, RANK)).unwrap();
-    let (svd, transport, p) = (SvdRetraction::default(), EmbeddedProjection, &mut problem);
-    let stop = Stop::RelativeGradient(1e-6);
-    let x = || start(&mut StdRng::seed_from_u64(5));
-    let cg = ConjugateGradients::default();
-    let mut silent = |_: &Iteration| {};
-    let whole = cg.solve(&b, &fixed, &svd, &transport, p, x(), &stop, &mut silent).unwrap().outcome;
-    let early = stop.clone().or(Stop::iterations(5));
-    let half = cg.solve(&b, &fixed, &svd, &transport, p, x(), &early, &mut silent).unwrap();
-    let kept = Checkpoint::of(&b, &half, None).unwrap();
-    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
-    let end = Checkpoint::of(&b, &rest, Some(&kept)).unwrap();
-    assert_eq!(end.iterations, whole.iterations);
-    // A checkpoint of trust regions has no direction: the gradient does.
-    let tr =
-        TrustRegions::default().solve(&b, &fixed, &svd, p, x(), &Stop::iterations(2), &mut silent).unwrap();
+fn a_solver_of_another_kind_takes_the_point_alone() {
+    let b = B::new();
+    let (_, mut problem) = instance(&mut StdRng::seed_from_u64(139));
+    let m = SpaceDecoupling::new(M, N, RANK, Unconstrained, 0.5).unwrap();
+    let (second, transport, p) = (DecouplingRetraction::Second, DecouplingProjection, &mut problem);
+    let (x, stop) = (start(&mut StdRng::seed_from_u64(5)), Stop::iterations(3));
+    let tr = TrustRegions::default().solve(&b, &m, &second, p, x, &stop, &mut |_| {}).unwrap();
     let kept = Checkpoint::of(&b, &tr, None).unwrap();
-    assert!(kept.radius().is_some());
-    let rest = cg.resume(&b, &fixed, &svd, &transport, p, &kept, &stop, &mut silent).unwrap();
-    assert_eq!(rest.outcome.termination, Termination::Converged);
+    let ends = [kept.start(&b).unwrap(), kept.point(&b).unwrap().into()].map(|start: Start<B>| {
+        let cg = ConjugateGradients::default();
+        let found = cg.solve(&b, &m, &second, &transport, p, start, &stop, &mut |_| {}).unwrap();
+        Checkpoint::of(&b, &found, None).unwrap()
+    });
+    assert_eq!(ends[0], ends[1]);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Classical solvers on the manifolds of `lr-manifolds`: one problem at a time, to high accuracy.
 //!
 //! A [`Problem`] knows its cost and pulled-back derivatives, a solver moves a point, a [`Stop`] says when it is
-//! enough and whether that means convergence, an observer sees every [`Iteration`]. Three solvers:
+//! enough and whether that means convergence, an observer sees every [`Iteration`]. Five solvers:
 //!
 //! | solver | asks for | use it |
 //! |---|---|---|
 //! | [`GradientDescent`] | gradients | as the baseline; Armijo backtracking from a Barzilai-Borwein step |
 //! | [`ConjugateGradients`] | gradients, a transport | large problems without a Hessian |
+//! | [`Lbfgs`] | gradients, a transport | the same, where the curvature changes slowly |
 //! | [`TrustRegions`] | Hessian-vector products | high accuracy; converges superlinearly |
+//! | [`ProjectedGradient`] | gradients | as the baseline on matrices of bounded rank |
+//!
+//! They begin at a [`Start`]: factors, or where a [`Checkpoint`] says that a solver stopped.
 //!
 //! [`check_gradient`] and [`check_hessian`] compare a problem's derivatives with differences.
 //!
@@ -15,7 +19,7 @@
 //! use lr_linalg::{Blas, Cpu, Dims, Epilogue, Linalg, Mats};
 //! use lr_manifolds::{Factors, FactorsMut, FactorsRef, SpaceDecoupling, level_set::Sphere};
 //! use lr_manifolds::space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction};
-//! use lr_optim::solve::{ConjugateGradients, Problem, SolveError, Stop, Termination};
+//! use lr_optim::solve::{Checkpoint, ConjugateGradients, Problem, SolveError, Stop, Termination};
 //!
 //! /// `<G, X>`: on the unit sphere of bounded rank its minimum is minus the norm of the leading part of G.
 //! struct Linear(Mats<Cpu<f64>>);
@@ -44,8 +48,15 @@
 //! let manifold = SpaceDecoupling::new(3, 3, 2, Sphere, 0.5)?;
 //! let solver = ConjugateGradients::default();
 //! let (second, projection) = (DecouplingRetraction::Second, DecouplingProjection);
+//! let (mut problem, mut watch) = (Linear(g), |_: &_| {});
+//! let early = Stop::iterations(3);
+//! let stopped = solver.solve(&b, &manifold, &second, &projection, &mut problem, start, &early, &mut watch)?;
+//! let bytes = Checkpoint::of(&b, &stopped, None)?.to_bytes();
+//!
+//! // Some other day.
+//! let start = Checkpoint::from_bytes(&bytes)?.start(&b)?;
 //! let stop = Stop::gradient_below(1e-5).or(Stop::iterations(500));
-//! let solution = solver.solve(&b, &manifold, &second, &projection, &mut Linear(g), start, &stop, &mut |_| {})?;
+//! let solution = solver.solve(&b, &manifold, &second, &projection, &mut problem, start, &stop, &mut watch)?;
 //! assert_eq!(solution.outcome.termination, Termination::Converged);
 //! assert!((solution.outcome.cost + 13f64.sqrt()).abs() < 1e-8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -64,6 +75,7 @@ mod preconditioner;
 mod problem;
 mod projected_gradient;
 mod pulled;
+mod start;
 mod stop;
 mod trust_regions;
 
@@ -79,5 +91,6 @@ pub use preconditioner::{Preconditioner, Unpreconditioned};
 pub use problem::{Evaluations, Problem, SecondOrderProblem, SolveError};
 pub use projected_gradient::ProjectedGradient;
 pub use pulled::{AmbientProblem, Pulled};
+pub use start::Start;
 pub use stop::{Flag, Iteration, Outcome, Solution, Stop, Termination};
 pub use trust_regions::TrustRegions;

@@ -3,7 +3,7 @@
 
 use super::{
     Evaluations, Iteration, Outcome, Problem, SecondOrderProblem, Solution, SolveError, Stop, Termination,
-    stop::Carried,
+    start::Carried,
 };
 use lr_linalg::{Coef, Dims, Linalg, Mats, MatsMut, Scalar, Scope, Scratch};
 use lr_manifolds::{
@@ -25,14 +25,29 @@ impl<B: Linalg, M: Manifold<B>> Point<B, M> {
     }
 }
 
+/// What solvers with Riemannian gradients begin with.
+pub(super) struct Opening<B: Linalg, M: Manifold<B>> {
+    pub point: Point<B, M>,
+    pub cost: f64,
+    pub gradient: Tangent<B>,
+    /// `<gradient, gradient>`.
+    pub square: f64,
+    /// Room for the next point.
+    pub next: Point<B, M>,
+    /// Room for its gradient.
+    pub new_gradient: Tangent<B>,
+}
+
 /// The operations, and what they need.
 pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
     pub b: &'a B,
     pub manifold: &'a M,
     pub problem: &'a mut P,
     pub evaluations: Evaluations,
-    /// Iterations taken, for messages.
+    /// Iterations taken.
     pub iteration: usize,
+    /// Inner iterations of trust regions.
+    pub inner_iterations: usize,
     scratch: Scratch<B>,
     direction: M::Direction,
     egrad: Factors<B>,
@@ -43,8 +58,10 @@ pub(super) struct Calculus<'a, B: Linalg, M: Manifold<B>, P> {
     scalar: Mats<B>,
     health: Health<B>,
     started: Instant,
-    /// What relative criteria compare with.
-    pub first_gradient_norm: Option<f64>,
+    /// What relative criteria compare with: NaN until a start brings it or the first record sets it.
+    pub first_gradient_norm: f64,
+    /// Cost and gradient norm of the last record.
+    recorded: [f64; 2],
 }
 
 impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
@@ -56,6 +73,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             problem,
             evaluations: Evaluations::default(),
             iteration: 0,
+            inner_iterations: 0,
             scratch: Scratch::new(b)?,
             direction: manifold.new_direction(b, 1)?,
             egrad: pair()?,
@@ -65,7 +83,8 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             scalar: Mats::zeros(b, Dims::scalars(1))?,
             health: Health::new(b, 1)?,
             started: Instant::now(),
-            first_gradient_norm: None,
+            first_gradient_norm: f64::NAN,
+            recorded: [f64::NAN; 2],
         })
     }
 
@@ -82,6 +101,16 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
         scratch.scope(|scope| manifold.factor(b, point.x.as_ref(), &mut point.frame, health.as_mut(), scope));
         self.sound()?;
         Ok(point)
+    }
+
+    /// The start with its cost and gradient, and room to go on.
+    pub fn open(&mut self, x: Factors<B>) -> Result<Opening<B, M>, SolveError> {
+        let (point, next) = (self.start(x)?, self.room()?);
+        let (mut gradient, new_gradient) = (self.tangent()?, self.tangent()?);
+        let cost = self.cost(&point)?;
+        self.gradient(&point, &mut gradient)?;
+        let square = self.inner(&point, &gradient, &gradient)?;
+        Ok(Opening { point, cost, gradient, square, next, new_gradient })
     }
 
     /// Room for a point.
@@ -196,14 +225,13 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
         out.as_mut().axpby(self.b, Coef::Host(a), x.as_ref(), c);
     }
 
-    /// Records an iteration; an end when `stop` says so.
+    /// Records an iteration; an end and its reason when `stop` says so.
     pub fn record(
         &mut self,
         [cost, gradient_norm, step]: [f64; 3],
-        inner: usize,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
-    ) -> Result<Option<Termination>, SolveError> {
+    ) -> Result<Option<(Termination, &'static str)>, SolveError> {
         for (what, value) in [("the cost", cost), ("the gradient norm", gradient_norm)] {
             if !value.is_finite() {
                 return Err(SolveError::NotFinite { what, iteration: self.iteration, value });
@@ -211,7 +239,7 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
         }
         let now = Iteration {
             iteration: self.iteration,
-            inner,
+            inner: self.inner_iterations,
             cost,
             gradient_norm,
             step,
@@ -219,29 +247,31 @@ impl<'a, B: Linalg, M: Manifold<B>, P: Problem<B>> Calculus<'a, B, M, P> {
             evaluations: self.evaluations,
         };
         observe(&now);
-        let first = *self.first_gradient_norm.get_or_insert(gradient_norm);
-        Ok(stop.check(&now, first))
+        self.recorded = [cost, gradient_norm];
+        if self.first_gradient_norm.is_nan() {
+            self.first_gradient_norm = gradient_norm;
+        }
+        Ok(stop.check(&now, self.first_gradient_norm).map(|end| (end, "the stopping criterion holds")))
     }
 
-    /// What the solver returns.
+    /// What the solver returns: the point of the last record.
     pub fn solution(
         &self,
         x: Factors<B>,
         (termination, reason): (Termination, &str),
-        [cost, gradient_norm]: [f64; 2],
-        inner: usize,
+        carried: Carried<B>,
     ) -> Solution<B> {
+        let [cost, gradient_norm] = self.recorded;
         let outcome = Outcome {
             termination,
             reason: reason.to_owned(),
             iterations: self.iteration,
-            inner_iterations: inner,
+            inner_iterations: self.inner_iterations,
             cost,
             gradient_norm,
             evaluations: self.evaluations,
-            radius: None,
         };
-        Solution { x, outcome, carried: Carried::Nothing }
+        Solution { x, outcome, carried }
     }
 }
 

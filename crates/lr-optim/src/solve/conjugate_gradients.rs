@@ -12,11 +12,12 @@
 //! orthogonal (Powell 1977).
 
 use super::{
-    Checkpoint, Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus,
-    stop::Carried,
+    Iteration, LineSearch, Problem, Solution, SolveError, Start, Stop, Termination,
+    calculus::{Calculus, Opening},
+    start::Carried,
 };
 use lr_linalg::Linalg;
-use lr_manifolds::{Factors, Retraction, TangentFactors, Transport};
+use lr_manifolds::{Retraction, TangentFactors, Transport};
 
 /// How the old direction is weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -60,58 +61,7 @@ impl ConjugateGradients {
         retraction: &R,
         transport: &T,
         problem: &mut P,
-        start: Factors<B>,
-        stop: &Stop,
-        observe: &mut dyn FnMut(&Iteration),
-    ) -> Result<Solution<B>, SolveError>
-    where
-        B: Linalg,
-        M: TangentFactors<B>,
-        P: Problem<B>,
-        R: Retraction<B, M>,
-        T: Transport<B, M>,
-    {
-        self.descend(b, manifold, retraction, transport, problem, start, Carried::Nothing, stop, observe)
-    }
-
-    /// Goes on from a checkpoint of conjugate gradients with its direction; from one of another solver with the
-    /// gradient. Iterations are counted, and relative criteria compare, as [`Checkpoint`] says.
-    ///
-    /// # Errors
-    /// As [`ConjugateGradients::solve`].
-    #[allow(clippy::too_many_arguments)]
-    pub fn resume<B, M, P, R, T>(
-        &self,
-        b: &B,
-        manifold: &M,
-        retraction: &R,
-        transport: &T,
-        problem: &mut P,
-        from: &Checkpoint,
-        stop: &Stop,
-        observe: &mut dyn FnMut(&Iteration),
-    ) -> Result<Solution<B>, SolveError>
-    where
-        B: Linalg,
-        M: TangentFactors<B>,
-        P: Problem<B>,
-        R: Retraction<B, M>,
-        T: Transport<B, M>,
-    {
-        let (start, carried) = (from.point(b)?, from.carried(b)?);
-        self.descend(b, manifold, retraction, transport, problem, start, carried, stop, observe)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn descend<B, M, P, R, T>(
-        &self,
-        b: &B,
-        manifold: &M,
-        retraction: &R,
-        transport: &T,
-        problem: &mut P,
-        start: Factors<B>,
-        carried: Carried<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -123,40 +73,32 @@ impl ConjugateGradients {
         T: Transport<B, M>,
     {
         self.line_search.validate()?;
+        let Start { x, carried } = start.into();
         let mut calculus = Calculus::new(b, manifold, problem)?;
-        let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
-        let [mut gradient, mut new_gradient, mut direction] =
-            [calculus.tangent()?, calculus.tangent()?, calculus.tangent()?];
-        let mut cost = calculus.cost(&point)?;
-        calculus.gradient(&point, &mut gradient)?;
-        let mut square = calculus.inner(&point, &gradient, &gradient)?;
-        calculus.combine(-1.0, &gradient, 0.0, &mut direction);
-        let (mut slope, mut step) = (-square, 0.0);
-        let mut trial = 1.0 / square.max(0.0).sqrt().max(f64::MIN_POSITIVE);
-        if let Carried::Direction { direction: carried, numbers: [its_slope, its_trial, first] } = carried {
-            (direction, slope, trial) = (carried, its_slope, its_trial);
-            calculus.first_gradient_norm = Some(first);
-        }
-        loop {
+        let Opening { mut point, mut cost, mut gradient, mut square, mut next, mut new_gradient } =
+            calculus.open(x)?;
+        let (mut direction, mut slope, mut trial) = match carried {
+            Carried::Direction { direction, slope, trial, first_gradient_norm } => {
+                calculus.first_gradient_norm = first_gradient_norm;
+                (direction, slope, trial)
+            }
+            _ => {
+                let mut direction = calculus.tangent()?;
+                calculus.combine(-1.0, &gradient, 0.0, &mut direction);
+                (direction, -square, 1.0 / square.max(0.0).sqrt().max(f64::MIN_POSITIVE))
+            }
+        };
+        let mut step = 0.0;
+        let reason = loop {
             let norm = square.max(0.0).sqrt();
-            if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
-                let numbers = [slope, trial, calculus.first_gradient_norm.unwrap_or(norm)];
-                return Ok(calculus
-                    .solution(point.x, (end, "the stopping criterion holds"), [cost, norm], 0)
-                    .carrying(Carried::Direction { direction, numbers }));
+            if let Some(end) = calculus.record([cost, norm, step], stop, observe)? {
+                break end;
             }
             if let Some(proposed) = calculus.line_minimum(&point, &direction)? {
                 trial = proposed;
             }
-            let search = (&direction, slope);
-            let found = self.line_search.search(
-                &mut calculus,
-                retraction,
-                (&point, cost),
-                search,
-                trial,
-                &mut next,
-            )?;
+            let (here, along) = ((&point, cost), (&direction, slope));
+            let found = self.line_search.search(&mut calculus, retraction, here, along, trial, &mut next)?;
             let Some(accepted) = found else {
                 // Exactly so only where the direction was the gradient's: then there is nothing else to try.
                 if slope != -square {
@@ -164,8 +106,7 @@ impl ConjugateGradients {
                     (slope, trial) = (-square, 1.0 / norm);
                     continue;
                 }
-                let reason = (Termination::Exhausted, "no step along the gradient gets lower");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+                break (Termination::Exhausted, "no step along the gradient gets lower");
             };
             calculus.iteration += 1;
             step = accepted.length * calculus.norm(&point, &direction)?;
@@ -200,6 +141,9 @@ impl ConjugateGradients {
             (cost, square) = (accepted.cost, new_square);
             std::mem::swap(&mut point, &mut next);
             std::mem::swap(&mut gradient, &mut new_gradient);
-        }
+        };
+        let first_gradient_norm = calculus.first_gradient_norm;
+        let carried = Carried::Direction { direction, slope, trial, first_gradient_norm };
+        Ok(calculus.solution(point.x, reason, carried))
     }
 }

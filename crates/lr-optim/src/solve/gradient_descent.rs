@@ -3,9 +3,13 @@
 //! With `s = -t g` the last step and `y = g' - T(g)` the change of the gradient, both at the new point, the next first
 //! trial is `<T s, T s> / |<T s, y>|` (Barzilai and Borwein 1988; Iannazzo and Porcelli 2018 on manifolds).
 
-use super::{Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus};
+use super::{
+    Iteration, LineSearch, Problem, Solution, SolveError, Start, Stop, Termination,
+    calculus::{Calculus, Opening},
+    start::Carried,
+};
 use lr_linalg::Linalg;
-use lr_manifolds::{Factors, Manifold, Retraction, Transport};
+use lr_manifolds::{Manifold, Retraction, Transport};
 
 /// The solver.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,7 +34,7 @@ impl GradientDescent {
         retraction: &R,
         transport: &T,
         problem: &mut P,
-        start: Factors<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -42,29 +46,24 @@ impl GradientDescent {
         T: Transport<B, M>,
     {
         self.line_search.validate()?;
+        let Start { x, carried } = start.into();
         let mut calculus = Calculus::new(b, manifold, problem)?;
-        let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
-        let [mut gradient, mut new_gradient] = [calculus.tangent()?, calculus.tangent()?];
-        let mut cost = calculus.cost(&point)?;
-        calculus.gradient(&point, &mut gradient)?;
-        let mut square = calculus.inner(&point, &gradient, &gradient)?;
+        let Opening { mut point, mut cost, mut gradient, mut square, mut next, mut new_gradient } =
+            calculus.open(x)?;
         let (mut trial, mut step) = (FIRST_STEP / square.max(0.0).sqrt().max(f64::MIN_POSITIVE), 0.0);
-        loop {
+        if let Carried::Trial { trial: carried, first_gradient_norm } = carried {
+            (trial, calculus.first_gradient_norm) = (carried, first_gradient_norm);
+        }
+        let reason = loop {
             let norm = square.max(0.0).sqrt();
-            if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
-                return Ok(calculus.solution(
-                    point.x,
-                    (end, "the stopping criterion holds"),
-                    [cost, norm],
-                    0,
-                ));
+            if let Some(end) = calculus.record([cost, norm, step], stop, observe)? {
+                break end;
             }
             // Along the gradient itself, backwards: the length is negative, the slope is its square.
             let (here, along) = ((&point, cost), (&gradient, square));
             let found = self.line_search.search(&mut calculus, retraction, here, along, -trial, &mut next)?;
             let Some(accepted) = found else {
-                let reason = (Termination::Exhausted, "no step along the gradient gets lower");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+                break (Termination::Exhausted, "no step along the gradient gets lower");
             };
             let length = -accepted.length;
             calculus.iteration += 1;
@@ -79,6 +78,8 @@ impl GradientDescent {
             std::mem::swap(&mut point, &mut next);
             std::mem::swap(&mut gradient, &mut new_gradient);
             square = calculus.inner(&point, &gradient, &gradient)?;
-        }
+        };
+        let first_gradient_norm = calculus.first_gradient_norm;
+        Ok(calculus.solution(point.x, reason, Carried::Trial { trial, first_gradient_norm }))
     }
 }

@@ -4,11 +4,12 @@
 //! point, the two-loop recursion makes `d = -H g`. Pairs without positive curvature are left out.
 
 use super::{
-    Checkpoint, Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination, calculus::Calculus,
-    stop::Carried,
+    Iteration, LineSearch, Problem, Solution, SolveError, Start, Stop, Termination,
+    calculus::{Calculus, Opening, Point},
+    start::Carried,
 };
 use lr_linalg::Linalg;
-use lr_manifolds::{Factors, Retraction, Tangent, TangentFactors, Transport};
+use lr_manifolds::{Retraction, Tangent, TangentFactors, Transport};
 use std::collections::VecDeque;
 
 /// The solver.
@@ -59,58 +60,7 @@ impl Lbfgs {
         retraction: &R,
         transport: &T,
         problem: &mut P,
-        start: Factors<B>,
-        stop: &Stop,
-        observe: &mut dyn FnMut(&Iteration),
-    ) -> Result<Solution<B>, SolveError>
-    where
-        B: Linalg,
-        M: TangentFactors<B>,
-        P: Problem<B>,
-        R: Retraction<B, M>,
-        T: Transport<B, M>,
-    {
-        self.descend(b, manifold, retraction, transport, problem, start, Carried::Nothing, stop, observe)
-    }
-
-    /// Goes on from a checkpoint of L-BFGS with its pairs, the newest [`Lbfgs::memory`] of them; from one of
-    /// another solver without. Iterations are counted, and relative criteria compare, as [`Checkpoint`] says.
-    ///
-    /// # Errors
-    /// As [`Lbfgs::solve`].
-    #[allow(clippy::too_many_arguments)]
-    pub fn resume<B, M, P, R, T>(
-        &self,
-        b: &B,
-        manifold: &M,
-        retraction: &R,
-        transport: &T,
-        problem: &mut P,
-        from: &Checkpoint,
-        stop: &Stop,
-        observe: &mut dyn FnMut(&Iteration),
-    ) -> Result<Solution<B>, SolveError>
-    where
-        B: Linalg,
-        M: TangentFactors<B>,
-        P: Problem<B>,
-        R: Retraction<B, M>,
-        T: Transport<B, M>,
-    {
-        let (start, carried) = (from.point(b)?, from.carried(b)?);
-        self.descend(b, manifold, retraction, transport, problem, start, carried, stop, observe)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn descend<B, M, P, R, T>(
-        &self,
-        b: &B,
-        manifold: &M,
-        retraction: &R,
-        transport: &T,
-        problem: &mut P,
-        start: Factors<B>,
-        carried: Carried<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -122,29 +72,21 @@ impl Lbfgs {
         T: Transport<B, M>,
     {
         self.validate()?;
+        let Start { x, carried } = start.into();
         let mut calculus = Calculus::new(b, manifold, problem)?;
-        let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
-        let [mut gradient, mut new_gradient, mut direction] =
-            [calculus.tangent()?, calculus.tangent()?, calculus.tangent()?];
+        let Opening { mut point, mut cost, mut gradient, mut square, mut next, mut new_gradient } =
+            calculus.open(x)?;
+        let (mut direction, mut step) = (calculus.tangent()?, 0.0);
         let mut pairs: VecDeque<Pair<B>> = VecDeque::new();
         if let Carried::Pairs { pairs: old, first_gradient_norm } = carried {
             let skipped = old.len().saturating_sub(self.memory);
             pairs.extend(old.into_iter().skip(skipped).map(|(s, y, [sy, yy])| Pair { s, y, sy, yy }));
-            calculus.first_gradient_norm = Some(first_gradient_norm);
+            calculus.first_gradient_norm = first_gradient_norm;
         }
-        let mut cost = calculus.cost(&point)?;
-        calculus.gradient(&point, &mut gradient)?;
-        let mut step = 0.0;
-        loop {
-            let square = calculus.inner(&point, &gradient, &gradient)?;
+        let reason = loop {
             let norm = square.max(0.0).sqrt();
-            if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
-                let reason = (end, "the stopping criterion holds");
-                let first_gradient_norm = calculus.first_gradient_norm.unwrap_or(norm);
-                let pairs = pairs.into_iter().map(|pair| (pair.s, pair.y, [pair.sy, pair.yy])).collect();
-                return Ok(calculus
-                    .solution(point.x, reason, [cost, norm], 0)
-                    .carrying(Carried::Pairs { pairs, first_gradient_norm }));
+            if let Some(end) = calculus.record([cost, norm, step], stop, observe)? {
+                break end;
             }
             two_loops(&mut calculus, &point, &gradient, &pairs, &mut direction)?;
             let mut slope = calculus.inner(&point, &direction, &gradient)?;
@@ -164,8 +106,7 @@ impl Lbfgs {
                     pairs.clear();
                     continue;
                 }
-                let reason = (Termination::Exhausted, "no step along the gradient gets lower");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+                break (Termination::Exhausted, "no step along the gradient gets lower");
             };
             calculus.iteration += 1;
             step = accepted.length * calculus.norm(&point, &direction)?;
@@ -193,14 +134,18 @@ impl Lbfgs {
             cost = accepted.cost;
             std::mem::swap(&mut point, &mut next);
             std::mem::swap(&mut gradient, &mut new_gradient);
-        }
+            square = calculus.inner(&point, &gradient, &gradient)?;
+        };
+        let pairs = pairs.into_iter().map(|pair| (pair.s, pair.y, [pair.sy, pair.yy])).collect();
+        let first_gradient_norm = calculus.first_gradient_norm;
+        Ok(calculus.solution(point.x, reason, Carried::Pairs { pairs, first_gradient_norm }))
     }
 }
 
 /// `direction = -H gradient`.
 fn two_loops<B: Linalg, M: TangentFactors<B>, P: Problem<B>>(
     calculus: &mut Calculus<'_, B, M, P>,
-    point: &super::calculus::Point<B, M>,
+    point: &Point<B, M>,
     gradient: &Tangent<B>,
     pairs: &VecDeque<Pair<B>>,
     direction: &mut Tangent<B>,

@@ -19,8 +19,9 @@
 //! zero: `X` stays the same.
 
 use super::{
-    Iteration, LineSearch, Problem, Solution, SolveError, Stop, Termination,
+    Iteration, LineSearch, Problem, Solution, SolveError, Start, Stop, Termination,
     calculus::{Calculus, Point},
+    start::Carried,
 };
 use lr_linalg::{
     Coef, Dims,
@@ -213,7 +214,7 @@ impl ProjectedGradient {
         b: &B,
         manifold: &SpaceDecoupling<S>,
         problem: &mut P,
-        start: Factors<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -223,18 +224,21 @@ impl ProjectedGradient {
         P: Problem<B>,
     {
         self.line_search.validate()?;
-        let [m, n, r] = [start.left.dims().rows, start.right.dims().rows, start.left.dims().cols];
+        let Start { x, carried } = start.into();
+        let [m, n, r] = [x.left.dims().rows, x.right.dims().rows, x.left.dims().cols];
         if 2 * r > m.min(n) {
             let requirement = "must be at most half of both sides for projected gradients";
             return Err(SolveError::Setting { name: "rank", value: r as f64, requirement });
         }
         let set = manifold.level_set();
         let mut calculus = Calculus::new(b, manifold, problem)?;
-        let (mut point, mut next): (Point<B, SpaceDecoupling<S>>, _) =
-            (calculus.start(start)?, calculus.room()?);
+        let (mut point, mut next): (Point<B, SpaceDecoupling<S>>, _) = (calculus.start(x)?, calculus.room()?);
         let (mut cone, mut step, mut trial) = (Cone::new(b, m, n, r)?, 0.0, None);
+        if let Carried::Trial { trial: carried, first_gradient_norm } = carried {
+            (trial, calculus.first_gradient_norm) = (Some(carried), first_gradient_norm);
+        }
         let mut cost = calculus.cost(&point)?;
-        loop {
+        let (reason, trial) = loop {
             let mut square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
             let rank = cone.rank(b)?;
             if rank < r {
@@ -248,12 +252,11 @@ impl ProjectedGradient {
                 square = cone.aim(b, set, &point.x, calculus.pulled_gradient(&point)?)?;
             }
             let norm = square.max(0.0).sqrt();
-            if let Some(end) = calculus.record([cost, norm, step], 0, stop, observe)? {
-                let reason = (end, "the stopping criterion holds");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+            let first = trial.unwrap_or(1.0 / norm.max(f64::MIN_POSITIVE));
+            if let Some(end) = calculus.record([cost, norm, step], stop, observe)? {
+                break (end, first);
             }
-            let mut t = trial.unwrap_or(1.0 / norm.max(f64::MIN_POSITIVE));
-            let mut accepted = None;
+            let (mut t, mut accepted) = (first, None);
             for _ in 0..=self.line_search.most {
                 if cone.step(b, set, t, &mut next.x)?.is_some() {
                     let reached = calculus.cost(&next)?;
@@ -266,13 +269,14 @@ impl ProjectedGradient {
                 t *= self.line_search.shrink;
             }
             let Some(reached) = accepted else {
-                let reason = (Termination::Exhausted, "no projected step gets lower");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], 0));
+                break ((Termination::Exhausted, "no projected step gets lower"), first);
             };
             calculus.iteration += 1;
             // A little longer than what held: backtracking makes it shorter again where it must.
             (cost, step, trial) = (reached, t * norm, Some(t / self.line_search.shrink));
             std::mem::swap(&mut point, &mut next);
-        }
+        };
+        let first_gradient_norm = calculus.first_gradient_norm;
+        Ok(calculus.solution(point.x, reason, Carried::Trial { trial, first_gradient_norm }))
     }
 }

@@ -1,8 +1,8 @@
 //! Stopping criteria that compose, what an observer sees, and what a solver returns.
 
-use super::Evaluations;
+use super::{Evaluations, start::Carried};
 use lr_linalg::Backend;
-use lr_manifolds::{Factors, Tangent};
+use lr_manifolds::Factors;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -145,29 +145,6 @@ pub struct Outcome {
     pub gradient_norm: f64,
     /// How often the problem was asked.
     pub evaluations: Evaluations,
-    /// Radius of the trust region at the end, where there is one.
-    pub radius: Option<f64>,
-}
-
-/// What a solver takes from one iteration to the next besides the point, at its end.
-#[derive(Debug)]
-pub(super) enum Carried<B: Backend> {
-    /// Nothing that a checkpoint keeps.
-    Nothing,
-    /// Conjugate gradients.
-    Direction {
-        /// The direction of the next search.
-        direction: Tangent<B>,
-        /// `<grad f, direction>`, first trial of the search, norm of the first gradient.
-        numbers: [f64; 3],
-    },
-    /// L-BFGS.
-    Pairs {
-        /// `s` and `y` from old to new, with `[<s, y>, <y, y>]`.
-        pairs: Vec<(Tangent<B>, Tangent<B>, [f64; 2])>,
-        /// Norm of the first gradient.
-        first_gradient_norm: f64,
-    },
 }
 
 /// The point that a solver found.
@@ -178,18 +155,6 @@ pub struct Solution<B: Backend> {
     /// How the solver ended.
     pub outcome: Outcome,
     pub(super) carried: Carried<B>,
-}
-
-impl<B: Backend> Solution<B> {
-    pub(super) fn with_radius(mut self, radius: f64) -> Self {
-        self.outcome.radius = Some(radius);
-        self
-    }
-
-    pub(super) fn carrying(mut self, carried: Carried<B>) -> Self {
-        self.carried = carried;
-        self
-    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,13 @@
 //! ends before.
 
 use super::{
-    Iteration, Preconditioner, SecondOrderProblem, Solution, SolveError, Stop, Termination, Unpreconditioned,
-    calculus::{Calculus, Point},
+    Iteration, Preconditioner, SecondOrderProblem, Solution, SolveError, Start, Stop, Termination,
+    Unpreconditioned,
+    calculus::{Calculus, Opening, Point},
+    start::Carried,
 };
 use lr_linalg::Linalg;
-use lr_manifolds::{Factors, Retraction, SecondOrderManifold, Tangent};
+use lr_manifolds::{Retraction, SecondOrderManifold, Tangent};
 
 /// The solver.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,8 +30,6 @@ pub struct TrustRegions {
     pub largest_radius: f64,
     /// First radius as a share of the largest.
     pub first_share: f64,
-    /// First radius; 0 takes the share.
-    pub first_radius: f64,
     /// Least ratio of actual to predicted decrease for a step to be taken, below 1/4.
     pub accept: f64,
     /// Order of convergence less 1; keep it well below 1 where the Hessian may be singular at the solution.
@@ -42,15 +42,7 @@ pub struct TrustRegions {
 
 impl Default for TrustRegions {
     fn default() -> Self {
-        Self {
-            largest_radius: 0.0,
-            first_share: 0.125,
-            first_radius: 0.0,
-            accept: 0.1,
-            theta: 0.5,
-            kappa: 0.1,
-            inner: 0,
-        }
+        Self { largest_radius: 0.0, first_share: 0.125, accept: 0.1, theta: 0.5, kappa: 0.1, inner: 0 }
     }
 }
 
@@ -84,7 +76,6 @@ impl TrustRegions {
             ("kappa", self.kappa, f64::MIN_POSITIVE..1.0, "must lie in (0, 1)"),
             ("theta", self.theta, 0.0..f64::MAX, "must not be negative"),
             ("largest_radius", self.largest_radius, 0.0..f64::MAX, "must not be negative"),
-            ("first_radius", self.first_radius, 0.0..f64::MAX, "must not be negative"),
         ];
         match ranges.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
             Some((name, value, _, requirement)) => Err(SolveError::Setting { name, value, requirement }),
@@ -103,7 +94,7 @@ impl TrustRegions {
         manifold: &M,
         retraction: &R,
         problem: &mut P,
-        start: Factors<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -128,7 +119,7 @@ impl TrustRegions {
         retraction: &R,
         problem: &mut P,
         preconditioner: &mut C,
-        start: Factors<B>,
+        start: impl Into<Start<B>>,
         stop: &Stop,
         observe: &mut dyn FnMut(&Iteration),
     ) -> Result<Solution<B>, SolveError>
@@ -140,9 +131,10 @@ impl TrustRegions {
         C: Preconditioner<B, M>,
     {
         self.validate()?;
+        let Start { x, carried } = start.into();
         let mut calculus = Calculus::new(b, manifold, problem)?;
-        let (mut point, mut next) = (calculus.start(start)?, calculus.room()?);
-        let (mut gradient, mut new_gradient) = (calculus.tangent()?, calculus.tangent()?);
+        let Opening { mut point, mut cost, mut gradient, square, mut next, mut new_gradient } =
+            calculus.open(x)?;
         let mut work = Inner {
             eta: calculus.tangent()?,
             hess_eta: calculus.tangent()?,
@@ -154,22 +146,20 @@ impl TrustRegions {
         let largest =
             if self.largest_radius > 0.0 { self.largest_radius } else { (manifold.dim() as f64).sqrt() };
         let budget = if self.inner > 0 { self.inner } else { manifold.dim() };
-        let first = if self.first_radius > 0.0 { self.first_radius } else { self.first_share * largest };
-        let (mut radius, mut inner, mut step) = (first, 0, 0.0);
-        let mut cost = calculus.cost(&point)?;
-        let first_cost = cost.abs();
-        calculus.gradient(&point, &mut gradient)?;
-        let mut norm = calculus.norm(&point, &gradient)?;
+        let (mut radius, mut first_cost) = (self.first_share * largest, cost.abs());
+        if let Carried::Radius { radius: carried, first_cost: of_all, first_gradient_norm } = carried {
+            // The settings may be others.
+            (radius, first_cost) = (carried.min(largest), of_all);
+            calculus.first_gradient_norm = first_gradient_norm;
+        }
+        let (mut norm, mut step) = (square.max(0.0).sqrt(), 0.0);
         preconditioner.prepare(b, manifold, point.base())?;
-        loop {
-            if let Some(end) = calculus.record([cost, norm, step], inner, stop, observe)? {
-                return Ok(calculus
-                    .solution(point.x, (end, "the stopping criterion holds"), [cost, norm], inner)
-                    .with_radius(radius));
+        let reason = loop {
+            if let Some(end) = calculus.record([cost, norm, step], stop, observe)? {
+                break end;
             }
             if radius < f64::EPSILON * largest {
-                let reason = (Termination::Exhausted, "the trust region has shrunk to rounding");
-                return Ok(calculus.solution(point.x, reason, [cost, norm], inner).with_radius(radius));
+                break (Termination::Exhausted, "the trust region has shrunk to rounding");
             }
             let (ended, products) = self.inner(
                 &mut calculus,
@@ -181,7 +171,7 @@ impl TrustRegions {
                 budget,
                 &mut work,
             )?;
-            inner += products;
+            calculus.inner_iterations += products;
             calculus.iteration += 1;
             // m(eta) - f = <g, eta> + <eta, Hess eta>/2.
             let model = calculus.inner(&point, &gradient, &work.eta)?
@@ -220,7 +210,10 @@ impl TrustRegions {
                 std::mem::swap(&mut gradient, &mut new_gradient);
                 preconditioner.prepare(b, manifold, point.base())?;
             }
-        }
+        };
+        let first_gradient_norm = calculus.first_gradient_norm;
+        let carried = Carried::Radius { radius, first_cost, first_gradient_norm };
+        Ok(calculus.solution(point.x, reason, carried))
     }
 
     /// Steihaug's truncated conjugate gradients: `work.eta` and its image under the Hessian; why it ended and
