@@ -9,27 +9,17 @@ use lr_train::{
         OptimizerName::{self, *},
         Position, Precision, Preset, RankGuard, Retraction,
     },
-    data::{IGNORE, TokenBatch},
     train::trainer::Trainer,
 };
+use lr_training_tests::batch;
 
 const STEPS: usize = 6;
-
-fn batch(config: &ExperimentConfig) -> TokenBatch {
-    let (sequence, vocabulary) = (config.model.sequence, config.model.vocabulary as u32);
-    let mut batch = TokenBatch::new(config.model.batch, sequence);
-    for (t, (input, target)) in batch.inputs.iter_mut().zip(&mut batch.targets).enumerate() {
-        *input = (t as u32 * 31) % vocabulary;
-        *target = if (t + 1) % sequence == 0 { IGNORE } else { (t as u32 * 57) % vocabulary };
-    }
-    batch
-}
 
 /// Losses of a few steps in f64, and what is measured then.
 fn train(config: &ExperimentConfig, optimizer: OptimizerName) -> (Vec<f64>, BankMeasures) {
     let config = ExperimentConfig { optimizers: vec![optimizer], ..config.clone() };
     config.validate().unwrap();
-    let batch = batch(&config);
+    let batch = batch(&config, 0);
     let mut trainer = Trainer::new(&Cpu::<f64>::new(), &config, optimizer, 1).unwrap();
     let losses = (0..STEPS).map(|_| trainer.step(&batch).unwrap().0).collect();
     trainer.differentiate(&batch);
@@ -76,7 +66,7 @@ fn grouped() -> ExperimentConfig {
 #[test]
 fn products_in_bf16() {
     let config = ExperimentConfig { precision: Precision::Bf16, ..ExperimentConfig::preset(Preset::Small) };
-    let batch = batch(&config);
+    let batch = batch(&config, 0);
     let single = Cpu::<f32>::new();
     let mut trainer = Trainer::new(&single, &config, FixedEmbedded, 1).unwrap();
     let losses: Vec<f64> = (0..3).map(|_| trainer.step(&batch).unwrap().0).collect();

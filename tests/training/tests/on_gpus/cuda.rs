@@ -1,38 +1,22 @@
-//! Training on a GPU: the same losses as on the CPU, to the rounding of f32, and steps that neither allocate on the
+//! `cuda`: the same losses as on the CPU, to the rounding of f32, and steps that neither allocate on the
 //! device nor copy anything back.
-#![cfg(feature = "cuda")]
 
-#[path = "../../lr-linalg/tests/common/devices.rs"]
-mod devices;
-
+use crate::devices;
 use lr_linalg::Cpu;
 use lr_train::{
     config::{ExperimentConfig, ModelConfig, OptimizerName, Position, Precision, Preset, QkNorm},
-    data::{IGNORE, TokenBatch},
     neural::Neural,
     train::trainer::Trainer,
 };
+use lr_training_tests::batch;
 
 const STEPS: usize = 3;
-
-fn batch(config: &ExperimentConfig, seed: u32) -> TokenBatch {
-    let (sequence, vocabulary) = (config.model.sequence, config.model.vocabulary as u32);
-    let mut batch = TokenBatch::new(config.model.batch, sequence);
-    for (t, token) in batch.inputs.iter_mut().enumerate() {
-        *token = (t as u32 * 7919 + seed) % vocabulary;
-    }
-    for (t, target) in batch.targets.iter_mut().enumerate() {
-        *target = if (t + 1) % sequence == 0 { IGNORE } else { (t as u32 * 104_729 + seed) % vocabulary };
-    }
-    batch
-}
 
 /// The loss before each step and after the last.
 fn losses<B: Neural>(b: &B, config: &ExperimentConfig, optimizer: OptimizerName) -> Vec<f64> {
     config.validate().unwrap();
     let mut trainer = Trainer::new(b, config, optimizer, 1).unwrap();
-    let mut losses: Vec<f64> =
-        (0..STEPS).map(|step| trainer.step(&batch(config, step as u32)).unwrap().0).collect();
+    let mut losses: Vec<f64> = (0..STEPS).map(|step| trainer.step(&batch(config, step)).unwrap().0).collect();
     losses.push(trainer.evaluate(&batch(config, 0)).unwrap());
     losses
 }

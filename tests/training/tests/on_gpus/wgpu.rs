@@ -1,29 +1,14 @@
-//! Training on wgpu: the smoke preset's losses are the CPU's, and a warm step neither waits for the device nor asks
+//! `wgpu`: the smoke preset's losses are the CPU's, and a warm step neither waits for the device nor asks
 //! it for memory.
-#![cfg(feature = "wgpu")]
 
-#[path = "../../lr-linalg/tests/common/devices.rs"]
-mod devices;
-
+use crate::devices;
 use lr_linalg::{Cpu, Wgpu};
 use lr_train::{
     config::{ExperimentConfig, OptimizerName, Position, Preset, QkNorm},
-    data::{IGNORE, TokenBatch},
     neural::Neural,
     train::trainer::{LossReading, Trainer},
 };
-
-/// Batches in which the next token follows from the one before, with ignored targets at the windows' ends.
-fn batch(config: &ExperimentConfig, step: usize) -> TokenBatch {
-    let (sequence, vocabulary) = (config.model.sequence, config.model.vocabulary as u32);
-    let mut batch = TokenBatch::new(config.model.batch, sequence);
-    let token = |t: usize| ((t + 131 * step) as u32 * 7919) % vocabulary;
-    for (t, (input, target)) in batch.inputs.iter_mut().zip(&mut batch.targets).enumerate() {
-        *input = token(t);
-        *target = if (t + 1) % sequence == 0 { IGNORE } else { token(t + 1) };
-    }
-    batch
-}
+use lr_training_tests::batch;
 
 fn losses<B: Neural>(b: &B, config: &ExperimentConfig, optimizer: OptimizerName) -> Vec<f64> {
     let mut trainer = Trainer::new(b, config, optimizer, 7).unwrap();
