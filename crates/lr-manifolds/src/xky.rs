@@ -209,13 +209,15 @@ pub(crate) fn carry<B: Linalg>(
         b.gemm(1.0, e.as_ref().n(), vv.as_ref().n(), Add(1.0, dv.as_ref()), dv_full.as_mut());
         b.gemm(1.0, e.as_ref().t(), uu.as_ref().n(), Add(1.0, cu.as_ref()), cu_full.as_mut());
 
-        // U'^T C' and V'^T D' from what is at hand.
+        // The symmetric part of U'^T C' + V'^T D' from what is at hand: that of
+        // (C^T U')^T V^T V' + U^T U'^T (D^T V')_full + ..., in which a product may stand for its transpose.
         let mut s = e;
         if middle == Middle::Skew {
-            b.gemm(0.5, cu.as_ref().t(), vv.as_ref().n(), Overwrite, s.as_mut());
-            b.gemm(0.5, uu.as_ref().t(), dv_full.as_ref().n(), Scale(1.0), s.as_mut());
-            b.gemm(0.5, dv.as_ref().t(), uu.as_ref().n(), Scale(1.0), s.as_mut());
-            b.gemm(0.5, vv.as_ref().t(), cu_full.as_ref().n(), Scale(1.0), s.as_mut());
+            let [mut cu, mut dv] = [cu, dv];
+            b.axpby(Coef::Host(1.0), cu_full.as_ref(), 1.0, cu.as_mut());
+            b.axpby(Coef::Host(1.0), dv_full.as_ref(), 1.0, dv.as_mut());
+            b.gemm(0.5, vv.as_ref().t(), cu.as_ref().n(), Overwrite, s.as_mut());
+            b.gemm(0.5, uu.as_ref().t(), dv.as_ref().n(), Scale(1.0), s.as_mut());
             b.take_part(Part::Sym, s.as_mut());
         }
         if let (Middle::Skew, Some(link)) = (middle, link) {

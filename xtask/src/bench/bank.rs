@@ -66,14 +66,12 @@ pub struct Case {
     pub bank: Bank,
 }
 
-/// An optimizer on random orthonormal factors, with the constant gradient of a linear function of `W`.
+/// An optimizer on random orthonormal factors, with the gradient of a linear function of `W`.
 pub struct Steps<'a, B: Linalg> {
     b: B,
     pool: &'a rayon::ThreadPool,
     x: Factors<B>,
-    gradient: Factors<B>,
-    /// `P` and `Q` of the gradient `G = P Q^T` with respect to `W`.
-    ambient: Factors<B>,
+    gradient: Gradient<B>,
     optimizer: Box<dyn BankOptimizer<B>>,
 }
 
@@ -85,7 +83,7 @@ impl<'a, B: Linalg> Steps<'a, B> {
     pub fn new(b: &B, pool: &'a rayon::ThreadPool, case: &Case) -> Result<Self, String> {
         let Case { optimizer: name, nu, bank } = *case;
         let (x, ambient) = random_problems(b, &bank).map_err(|error| error.to_string())?;
-        let gradient = pulled_back(b, &ambient, &x).map_err(|error| error.to_string())?;
+        let gradient = Gradient::new(b, ambient).map_err(|error| error.to_string())?;
         let optimizer: Box<dyn BankOptimizer<B>> = if name == OptimizerName::Adamw {
             let config = AdamWConfig::default();
             Box::new(AdamW::for_bank(b, config, x.as_ref()).map_err(|error| error.to_string())?)
@@ -98,21 +96,7 @@ impl<'a, B: Linalg> Steps<'a, B> {
                 .optimizer(b, bank.grid(), StiefelRetraction::Polar, config, bank.problems)
                 .map_err(|error| error.to_string())?
         };
-        Ok(Self { b: b.clone(), pool, x, gradient, ambient, optimizer })
-    }
-
-    /// Takes `steps` steps, each along the gradient at the factors that the one before has left: where the factors of
-    /// one `W` differ, their gradients do.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub fn walk(&mut self, steps: usize) -> Result<(), String> {
-        for _ in 0..steps {
-            let gradient = self.pool.install(|| pulled_back(&self.b, &self.ambient, &self.x));
-            self.gradient = gradient.map_err(|error| error.to_string())?;
-            self.turn(0, 1)?;
-        }
-        Ok(())
+        Ok(Self { b: b.clone(), pool, x, gradient, optimizer })
     }
 
     /// `W = A B^T` of the first problem, row by row.
@@ -136,7 +120,9 @@ impl<'a, B: Linalg> Steps<'a, B> {
     /// # Errors
     /// Which problem.
     pub fn check(&mut self) -> Result<(), String> {
-        let measures = self.optimizer.measure(&self.b, self.x.as_ref(), self.gradient.as_ref());
+        self.gradient.pull_back(&self.b, &self.x);
+        let gradient = self.gradient.pulled_back.as_ref();
+        let measures = self.optimizer.measure(&self.b, self.x.as_ref(), gradient);
         match measures.map_err(|error| error.to_string())?.broken {
             Some(problem) => Err(format!("problem {problem} broke down")),
             None => Ok(()),
@@ -145,13 +131,17 @@ impl<'a, B: Linalg> Steps<'a, B> {
 }
 
 impl<B: Linalg> Contender for Steps<'_, B> {
+    /// Each step goes along the gradient at the factors that the one before has left, which is made between the timed
+    /// parts: where the factors of one `W` differ, their gradients do.
     fn turn(&mut self, warm: usize, steps: usize) -> Result<Vec<f64>, String> {
-        let Self { b, pool, x, gradient, optimizer, .. } = self;
+        let Self { b, pool, x, gradient, optimizer } = self;
         let times = pool.install(|| {
             let mut times = Vec::with_capacity(warm + steps);
             for _ in 0..warm + steps {
+                gradient.pull_back(b, x);
+                b.sync()?;
                 let started = Instant::now();
-                optimizer.step(b, x.as_mut(), gradient.as_ref(), LEARNING_RATE);
+                optimizer.step(b, x.as_mut(), gradient.pulled_back.as_ref(), LEARNING_RATE);
                 b.sync()?;
                 times.push(started.elapsed().as_secs_f64() * 1e3);
             }
@@ -180,17 +170,33 @@ fn random_problems<B: Linalg>(b: &B, bank: &Bank) -> Result<(Factors<B>, Factors
     Ok((x, Factors { left: p, right: q }))
 }
 
-/// `(G B, G^T A)` for `G = P Q^T`: a consistent gradient.
-fn pulled_back<B: Linalg>(b: &B, ambient: &Factors<B>, x: &Factors<B>) -> Result<Factors<B>, DeviceError> {
-    let times_small = |tall: &Mats<B>, other: &Mats<B>, factor: &Mats<B>| -> Result<Mats<B>, DeviceError> {
-        let mut small = Mats::zeros(b, Dims::square(tall.dims().batch, tall.dims().cols))?;
-        b.gemm(GRADIENT_SCALE, other.as_ref().t(), factor.as_ref().n(), Epilogue::Overwrite, small.as_mut());
-        let mut product = Mats::zeros(b, tall.dims())?;
-        b.gemm(1.0, tall.as_ref().n(), small.as_ref().n(), Epilogue::Overwrite, product.as_mut());
-        Ok(product)
-    };
-    let Factors { left: p, right: q } = ambient;
-    Ok(Factors { left: times_small(p, q, &x.right)?, right: times_small(q, p, &x.left)? })
+/// The gradient `G = P Q^T` with respect to `W`, and `(G B, G^T A)`, consistent at the factors where it was pulled back.
+struct Gradient<B: Linalg> {
+    /// `P` and `Q`.
+    ambient: Factors<B>,
+    /// `Q^T B` and `P^T A`.
+    small: [Mats<B>; 2],
+    pulled_back: Factors<B>,
+}
+
+impl<B: Linalg> Gradient<B> {
+    fn new(b: &B, ambient: Factors<B>) -> Result<Self, DeviceError> {
+        let (left, right) = (ambient.left.dims(), ambient.right.dims());
+        let small = || Mats::zeros(b, Dims::square(left.batch, left.cols));
+        let pulled_back = Factors { left: Mats::zeros(b, left)?, right: Mats::zeros(b, right)? };
+        Ok(Self { small: [small()?, small()?], pulled_back, ambient })
+    }
+
+    fn pull_back(&mut self, b: &B, x: &Factors<B>) {
+        let Self { ambient: Factors { left: p, right: q }, small: [qb, pa], pulled_back } = self;
+        for (tall, other, factor, small, out) in
+            [(&*p, &*q, &x.right, qb, &mut pulled_back.left), (&*q, &*p, &x.left, pa, &mut pulled_back.right)]
+        {
+            let scale = GRADIENT_SCALE;
+            b.gemm(scale, other.as_ref().t(), factor.as_ref().n(), Epilogue::Overwrite, small.as_mut());
+            b.gemm(1.0, tall.as_ref().n(), small.as_ref().n(), Epilogue::Overwrite, out.as_mut());
+        }
+    }
 }
 
 /// Uniform numbers on [-1, 1) from a 64-bit linear congruence (Knuth's MMIX constants).
@@ -219,7 +225,9 @@ mod tests {
         let b = Cpu::<f64>::new();
         let (x, ambient) =
             random_problems(&b, &Bank { problems: 2, m: 7, n: 5, rank: 3, blocks: 2 }).unwrap();
-        let gradient = pulled_back(&b, &ambient, &x).unwrap();
+        let mut gradient = Gradient::new(&b, ambient).unwrap();
+        gradient.pull_back(&b, &x);
+        let gradient = gradient.pulled_back;
         assert_eq!(x.left.dims(), Dims::new(2, 14, 3));
         let product = |a: &Mats<Cpu<f64>>, c: &Mats<Cpu<f64>>| {
             let mut small = Mats::zeros(&b, Dims::square(2, 3)).unwrap();
