@@ -4,6 +4,7 @@ use lr_linalg::Linalg;
 
 use super::super::bank::Steps;
 use super::super::operations::Calls;
+use super::super::race::Contender;
 
 /// Largest difference of an operation's results, relative to the largest entry. A sum of 4,096 products has an
 /// error of at most 2.4e-4 times the sum of magnitudes; factorizations of well-conditioned matrices stay below.
