@@ -6,7 +6,7 @@ use clap::Args;
 use lr_train::{
     config::{
         Averaging, Cadence, Device, ExperimentConfig, FixedRetraction, GradientRepair, MomentumRepair,
-        Normalize, OptimizerName, Position, Preset, QkNorm, RankGuard, Retraction, Schedule,
+        Normalize, OptimizerName, Position, Precision, Preset, QkNorm, RankGuard, Retraction, Schedule,
     },
     train::experiment::{CONFIG_FILE, Start},
 };
@@ -95,7 +95,7 @@ struct Options {
     /// Retraction of fixed-embedded: svd (default) or orthographic
     #[arg(long, value_name = "RETRACTION")]
     fixed_retraction: Option<FixedRetraction>,
-    /// When factors are made orthonormal again: never, every-step (default), every-10-steps or any other
+    /// When factors are made orthonormal again: never, every-step, every-32-steps (default) or any other
     /// number, when-defect-1e-5 or any other tolerance
     #[arg(long, value_name = "CADENCE")]
     reorthogonalize: Option<Cadence>,
@@ -122,6 +122,9 @@ struct Options {
     /// RMS norm of every query and key before the scores: off (default, as in the paper) or on
     #[arg(long, value_name = "CHOICE")]
     qk_norm: Option<QkNorm>,
+    /// Numbers of the model: f32 (default) or bf16, with f32 masters; faster where the processor multiplies in bf16
+    #[arg(long)]
+    precision: Option<Precision>,
     /// `crates` (default: the text of this workspace's dependencies), `fineweb`, or a .txt, .jsonl or
     /// .parquet file or a folder of them
     #[arg(long, value_name = "SOURCE")]
@@ -175,6 +178,7 @@ impl Options {
         set(&mut config.rank_guard, &self.rank_guard);
         set(&mut config.model.position, &self.position);
         set(&mut config.model.qk_norm, &self.qk_norm);
+        set(&mut config.precision, &self.precision);
         set(&mut config.corpus, &self.corpus);
         set(&mut config.out, &self.out);
         set(&mut config.device, &self.device);
