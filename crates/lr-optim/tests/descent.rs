@@ -235,9 +235,13 @@ fn reorthogonalization_runs_on_its_cadence() {
     let worn = defect_after(Cadence::Never, 200);
     let every = defect_after(Cadence::EveryStep, 200);
     assert!(worn > 2.0 * every, "worn {worn:e}, mended every step {every:e}");
-    let at_200 = defect_after(Cadence::EverySteps(NonZeroU64::new(200).unwrap()), 200);
-    let at_150 = defect_after(Cadence::EverySteps(NonZeroU64::new(150).unwrap()), 200);
-    assert!(at_200 < at_150 && at_150 < worn, "{at_200:e} {at_150:e} {worn:e}");
+    let every_60 = Cadence::EverySteps(NonZeroU64::new(60).unwrap());
+    assert_eq!(defect_after(every_60, 59), defect_after(Cadence::Never, 59));
+    for step in [60, 120] {
+        let mended = defect_after(every_60, step);
+        assert!(mended < 0.5 * worn, "mended at step {step}: {mended:e}, worn {worn:e}");
+    }
+    assert_ne!(defect_after(every_60, 61), defect_after(Cadence::Never, 61));
     let tolerance = 0.5 * worn;
     assert!(defect_after(Cadence::WhenDefect(tolerance), 200) <= tolerance);
     assert_eq!(defect_after(Cadence::WhenDefect(1.0), 200), worn);
