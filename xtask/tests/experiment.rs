@@ -266,7 +266,7 @@ fn bad_input_is_named_and_nothing_is_left_under_a_final_name() {
     let parquet = sandbox.file("cut.parquet", b"PAR1 and then nothing");
     let unknown = sandbox.file("unknown.toml", b"preset = \"smoke\"\nlearning_rate = 3\n");
     let rank = sandbox.file("rank.toml", b"preset = \"smoke\"\n[model]\nhead_dim = 17\n");
-    let mut cases: Vec<(&[&str], &[&str])> = vec![
+    let cases: [(&[&str], &[&str]); 10] = [
         (&["--corpus", &empty], &["empty.txt"]),
         (&["--corpus", &binary], &["binary.txt", "UTF-8"]),
         (&["--corpus", &single], &["single.txt", "1 document"]),
@@ -279,9 +279,8 @@ fn bad_input_is_named_and_nothing_is_left_under_a_final_name() {
         (&["--momentum", "1.5"], &["momentum", "1.5"]),
     ];
     // Other builds of xtask would have cargo build this one first.
-    if cfg!(feature = "gpu") {
-        cases.push((&["--device", "cuda:7"], &["device", "cuda"]));
-    }
+    let on_gpu: (&[&str], &[&str]) = (&["--device", "cuda:7"], &["device", "cuda"]);
+    let cases = cases.into_iter().chain(cfg!(feature = "gpu").then_some(on_gpu));
     for (arguments, fragments) in cases {
         let mut command = sandbox.command("bad", arguments);
         if !arguments.contains(&"--config") {
