@@ -8,7 +8,7 @@
 //! | step | equation |
 //! |---|---|
 //! | gradient | `G_A (B^T B)^{-1}`, `G_B (A^T A)^{-1}` |
-//! | norm | `sqrt(<M_A^T M_A, B^T B> + <M_B^T M_B, A^T A>)` |
+//! | norm | `sqrt(<M_A^T M_A, B^T B> + <M_B^T M_B, A^T A>)`, of a gradient `sqrt(<G_A, M_A> + <G_B, M_B>)` |
 //! | retraction | `A + t M_A`, `B + t M_B` |
 //! | projection | `Lambda = ((A^T A)^{-1} A^T M_A - M_B^T B (B^T B)^{-1})/2`, `M_A - A Lambda`, `M_B + B Lambda^T` |
 
