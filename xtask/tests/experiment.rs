@@ -164,18 +164,11 @@ fn repairs_and_guards_are_set_from_the_command_line_and_measured() {
             "report",
             "--weight-decay",
             "0.5",
-            "--precision",
-            "bf16",
         ],
     ));
     let out = sandbox.path("mended");
     let config = fs::read_to_string(out.join("config.toml")).unwrap();
-    for line in [
-        "momentum_repair = \"reset\"",
-        "gradient_repair = \"least-squares\"",
-        "weight_decay = 0.5",
-        "precision = \"bf16\"",
-    ] {
+    for line in ["momentum_repair = \"reset\"", "gradient_repair = \"least-squares\"", "weight_decay = 0.5"] {
         assert!(config.contains(line), "{config}");
     }
     let observed: Vec<Value> = timeless_metrics(&out)
@@ -195,6 +188,14 @@ fn repairs_and_guards_are_set_from_the_command_line_and_measured() {
     // The total leaves the routine reorthogonalizations out.
     assert_eq!(run["repairs_by_kind"]["reorthogonalizations"], 8 * 8);
     assert_eq!(run["repairs"], (8 + 2) * 8);
+}
+
+#[test]
+fn precision_is_set_from_the_command_line() {
+    let sandbox = Sandbox::new();
+    succeed(sandbox.smoke("rounded", &["--optimizers", "adamw", "--precision", "bf16"]));
+    let config = fs::read_to_string(sandbox.path("rounded").join("config.toml")).unwrap();
+    assert!(config.contains("precision = \"bf16\""), "{config}");
 }
 
 #[test]
