@@ -35,7 +35,7 @@ pub enum StiefelRetraction {
     Cayley,
 }
 
-/// `to` becomes the point on the Stiefel manifold that `method`, polar or QR, takes `u + t m` to.
+/// `to` becomes the point on the Stiefel manifold where `method` ends from `u` along the tangent `t m`.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn follow<B: Linalg>(
     b: &B,

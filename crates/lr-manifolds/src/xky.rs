@@ -209,8 +209,8 @@ pub(crate) fn carry<B: Linalg>(
         b.gemm(1.0, e.as_ref().n(), vv.as_ref().n(), Add(1.0, dv.as_ref()), dv_full.as_mut());
         b.gemm(1.0, e.as_ref().t(), uu.as_ref().n(), Add(1.0, cu.as_ref()), cu_full.as_mut());
 
-        // The symmetric part of U'^T C' + V'^T D' from what is at hand: that of
-        // (C^T U')^T V^T V' + U^T U'^T (D^T V')_full + ..., in which a product may stand for its transpose.
+        // Of U'^T C' + V'^T D' only the symmetric part is wanted, in which a product may stand for its transpose: that
+        // of (V^T V')^T (C^T U' + its full form) + (U^T U')^T (D^T V' + its full form).
         let mut s = e;
         if middle == Middle::Skew {
             let [mut cu, mut dv] = [cu, dv];
