@@ -3,10 +3,10 @@
 
 use lr_linalg::Linalg;
 use lr_manifolds::{
-    AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
-    HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LevelSet,
-    LiftedProjection, Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted,
-    Retraction, SpaceDecoupling, StiefelRetraction, SvdRetraction, Transport,
+    AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankPullback,
+    FixedRankQuotient, Grid, HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction,
+    LevelSet, LiftedProjection, Manifold, OrthographicRetraction, PartialIsometryEmbedded,
+    PartialIsometryLifted, Retraction, SpaceDecoupling, StiefelRetraction, SvdRetraction, Transport,
     level_set::{Oblique, Sphere, StackedStiefel, Unconstrained},
     space_decoupling::retractions::{DecouplingProjection, DecouplingRetraction},
 };
@@ -94,6 +94,8 @@ pub fn visit_named<B: Linalg>(
     match name.trim_start_matches("grid-") {
         "fixed-embedded" => {
             let manifold = FixedRankEmbedded::new(grid.clone()).expect(name);
+            visitor.visit(manifold, SvdRetraction::default(), EmbeddedProjection, general);
+            let manifold = FixedRankPullback::new(grid.clone()).expect(name);
             visitor.visit(manifold, SvdRetraction::default(), EmbeddedProjection, general);
         }
         "fixed-quotient" => {

@@ -42,7 +42,7 @@ impl Default for SvdRetraction {
 
 /// Relative imbalance `|R_A^T R_A - R_B^T R_B|_F / |R_A^T R_A|_F` at which a step takes the exact path, which
 /// balances the factors perfectly.
-const MOST_IMBALANCE: f64 = 0.25;
+pub(crate) const MOST_IMBALANCE: f64 = 0.25;
 
 impl SvdRetraction {
     /// `A = U S^{1/2}`, `B = V S^{1/2}` with the bases of `frame`, and `R_A = R_B = S^{1/2}`.
@@ -169,7 +169,7 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
             health.count_exact_step(b, scope);
             let breakdown = &mut health.breakdown;
             let mut values = scope.take(Dims::new(v.problems(), 1, manifold.grid.rank));
-            let tangent = Factored::of(b, at, direction, v, breakdown.as_mut(), scope);
+            let tangent = Factored::of(b, at, direction.middles(), v, breakdown.as_mut(), scope);
             let bases = frame.bases.as_mut();
             let (bases, breakdown) = ([bases.left, bases.right], breakdown.as_mut());
             tangent.follow(b, at, t, s, bases, values.as_mut(), breakdown, scope);
@@ -210,7 +210,7 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for OrthographicRetraction {
         let bases = from.bases();
         scope.nest(|scope| {
             let breakdown = health.breakdown.as_mut();
-            let tangent = Factored::of(b, bases, ray.direction, ray.tangent, breakdown, scope);
+            let tangent = Factored::of(b, bases, ray.direction.middles(), ray.tangent, breakdown, scope);
             let ([k, rx, ry], rest) = (tangent.middle_blocks(), tangent.complements());
             let small = manifold.grid.small_dims(problems);
             let (mut p, mut q, mut r) = (scope.take(small), scope.take(small), scope.take(small));

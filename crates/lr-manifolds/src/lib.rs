@@ -7,6 +7,7 @@
 //! | geometry | set | retractions |
 //! |---|---|---|
 //! | [`FixedRankEmbedded`] | rank r, metric of the ambient space | [`SvdRetraction`], [`OrthographicRetraction`] |
+//! | [`FixedRankPullback`] | the same, in the coordinates of pulled-back gradients | [`SvdRetraction`] |
 //! | [`FixedRankQuotient`] | rank r, as factors modulo `(A M, B M^{-T})` | [`AdditiveRetraction`] |
 //! | [`PartialIsometryEmbedded`] | `U V^T`, orthonormal factors, metric of the ambient space | [`IsometrySvdRetraction`] |
 //! | [`PartialIsometryLifted`] | the same, as factors modulo `(U Q, V Q)`, three metrics | [`StiefelRetraction`] |
@@ -52,6 +53,7 @@ mod embedded_second_order;
 mod factor_space;
 mod factors;
 mod fixed_rank_embedded;
+mod fixed_rank_pullback;
 mod fixed_rank_quotient;
 mod fixed_rank_retractions;
 mod grid;
@@ -73,6 +75,7 @@ pub use ambient::{Ambient, DenseMatrix, LowRankMatrix, OperatorMatrix, SampledMa
 pub use factor_space::{FactorSpace, StraightLine};
 pub use factors::{Factors, FactorsMut, FactorsRef};
 pub use fixed_rank_embedded::{EmbeddedProjection, FixedRankEmbedded, QrFrame};
+pub use fixed_rank_pullback::{FixedRankPullback, PullbackDirection, PullbackFrame};
 pub use fixed_rank_quotient::{
     AdditiveRetraction, CholeskySafeguard, FixedRankQuotient, GramFrame, HorizontalProjection,
 };

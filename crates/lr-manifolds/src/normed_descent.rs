@@ -139,7 +139,7 @@ pub(crate) fn schatten_infinity<B: Linalg>(
     scope: &Scope<'_, B>,
 ) {
     scope.nest(|scope| {
-        let factored = Factored::of(b, at, direction, v.as_ref(), health.breakdown, scope);
+        let factored = Factored::of(b, at, direction.middles(), v.as_ref(), health.breakdown, scope);
         let m = factored.take_middle(b, scope);
         let n = m.dims().rows;
         let r = n / 2;

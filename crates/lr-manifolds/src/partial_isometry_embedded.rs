@@ -229,7 +229,8 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
     ) {
         scope.nest(|scope| {
             let (at, mut breakdown) = (bases(ray.at.x), health.breakdown);
-            let tangent = Factored::of(b, at, ray.direction, ray.tangent, breakdown.as_mut(), scope);
+            let tangent =
+                Factored::of(b, at, ray.direction.middles(), ray.tangent, breakdown.as_mut(), scope);
             scope.nest(|scope| guard::isometry_hazard(b, tangent.middle_blocks(), out, breakdown, scope));
         });
     }
@@ -285,7 +286,7 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
             b.add_diagonal(1.0, identity.as_mut());
             let values = scope.take(Dims::new(problems, 1, manifold.grid.rank));
             let breakdown = &mut health.breakdown;
-            let tangent = Factored::of(b, at, ray.direction, v, breakdown.as_mut(), scope);
+            let tangent = Factored::of(b, at, ray.direction.middles(), v, breakdown.as_mut(), scope);
             let s = identity.as_ref();
             tangent.follow(b, at, t, s, [to.left, to.right], values, breakdown.as_mut(), scope);
         });

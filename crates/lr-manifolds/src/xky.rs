@@ -23,8 +23,9 @@ use lr_linalg::{
 };
 
 pub use direction::Xky;
+pub(crate) use direction::spectral_norm;
 pub(crate) use factored::Factored;
-pub(crate) use graph::{Core, Ends, Step, follow};
+pub(crate) use graph::{Core, Ends, Reach, Step, follow};
 pub use link::Link;
 use link::Overlaps;
 
@@ -51,7 +52,7 @@ impl<B: Linalg> Clone for Bases<'_, B> {
 impl<B: Linalg> Copy for Bases<'_, B> {}
 
 /// `K_C = U^T C` and `K_D = D^T V`.
-fn overlaps<B: Linalg>(
+pub(crate) fn overlaps<B: Linalg>(
     b: &B,
     at: Bases<'_, B>,
     v: FactorsRef<'_, B>,
@@ -63,7 +64,13 @@ fn overlaps<B: Linalg>(
 }
 
 /// `K = (K_C + K_D)/2`, or its skew part.
-fn average<B: Linalg>(b: &B, middle: Middle, kc: MatsRef<'_, B>, kd: MatsRef<'_, B>, mut k: MatsMut<'_, B>) {
+pub(crate) fn average<B: Linalg>(
+    b: &B,
+    middle: Middle,
+    kc: MatsRef<'_, B>,
+    kd: MatsRef<'_, B>,
+    mut k: MatsMut<'_, B>,
+) {
     b.axpby(Coef::Host(0.5), kc, 0.0, k.as_mut());
     b.axpby(Coef::Host(0.5), kd, 1.0, k.as_mut());
     if middle == Middle::Skew {

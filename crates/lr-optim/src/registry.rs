@@ -1,12 +1,12 @@
 //! [`Geometry`]: the geometries by name, and the optimizer that the paper pairs with each.
 
-use crate::{BankOptimizer, DescentConfig, OptimError, RiemannianDescent};
-use lr_linalg::Linalg;
+use crate::{BankOptimizer, DescentConfig, Normalization, OptimError, RiemannianDescent};
+use lr_linalg::{Dims, Linalg, Mats};
 use lr_manifolds::{
-    AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankQuotient, Grid,
-    HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction, LiftedProjection,
-    Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted, Retraction,
-    StiefelRetraction, SvdRetraction, Transport,
+    AdditiveRetraction, CholeskySafeguard, EmbeddedProjection, FixedRankEmbedded, FixedRankPullback,
+    FixedRankQuotient, Grid, HorizontalProjection, IsometryMetric, IsometryProjection, IsometrySvdRetraction,
+    LiftedProjection, Manifold, OrthographicRetraction, PartialIsometryEmbedded, PartialIsometryLifted,
+    Retraction, StiefelRetraction, SvdRetraction, Transport,
 };
 use std::{fmt, str::FromStr};
 
@@ -82,8 +82,9 @@ impl Geometry {
     }
 
     /// The paper's optimizer for a bank of `problems` problems of shape `grid`. `retractions` chooses among
-    /// those that the geometry has; the quotient geometry of fixed rank has no choice. Partial isometries with
-    /// the embedded metric are kept in horizontal lifts where there is more than one block.
+    /// those that the geometry has; the quotient geometry of fixed rank has no choice. Fixed rank with the
+    /// embedded metric is [`FixedRankPullback`] where that has all that is asked for and `b` can look at its
+    /// certificates, [`FixedRankEmbedded`] elsewhere. Partial isometries with the embedded metric are kept in horizontal lifts where there is more than one block.
     ///
     /// # Errors
     /// [`OptimError`] for shapes that the geometry does not admit and settings it cannot follow.
@@ -98,6 +99,18 @@ impl Geometry {
         let Retractions { stiefel, fixed_rank } = retractions.into();
         match self {
             Self::FixedEmbedded => {
+                let steepest = matches!(config.normalization, Normalization::Steepest(_));
+                if fixed_rank == FixedRankRetraction::Svd && !steepest && can_look(b)? {
+                    let manifold = FixedRankPullback::new(grid)?;
+                    return boxed(
+                        b,
+                        manifold,
+                        SvdRetraction::default(),
+                        EmbeddedProjection,
+                        config,
+                        problems,
+                    );
+                }
                 let manifold = FixedRankEmbedded::new(grid)?;
                 match fixed_rank {
                     FixedRankRetraction::Svd => {
@@ -128,6 +141,12 @@ impl Geometry {
             }
         }
     }
+}
+
+/// Whether certificates can be looked at without stalling the device.
+fn can_look<B: Linalg>(b: &B) -> Result<bool, OptimError> {
+    let zero = Mats::zeros(b, Dims::scalars(1))?;
+    Ok(b.glance(zero.as_ref()).is_some())
 }
 
 fn boxed<B: Linalg, M: Manifold<B>, R: Retraction<B, M>, T: Transport<B, M>>(

@@ -103,45 +103,66 @@ impl<B: Linalg> Xky<B> {
                 }
                 b.map(Map::Sqrt, out);
             }
-            NormKind::Spectral => scope.nest(|scope| {
-                let middle = self.take_square_middle(b, v, scope);
-                scope.nest(|scope| b.spectral_norm(middle.as_ref(), out, health.breakdown, scope));
-            }),
+            NormKind::Spectral => {
+                spectral_norm(b, self.middles(), self.squares(), v, out, health.breakdown, scope);
+            }
         }
     }
-    /// `[[K, L_Y], [L_X^T, 0]]` with the Cholesky factors of `X^T X` and `Y^T Y`: the singular values of the
-    /// tangent matrix without any QR.
-    fn take_square_middle<'s>(&self, b: &B, v: FactorsRef<'_, B>, scope: &'s Scope<'_, B>) -> MatsMut<'s, B> {
-        let Dims { batch, rows: r, .. } = self.k.dims();
-        let [kc, kd] = self.claims();
-        let mut middle = scope.take(Dims::square(batch, 2 * r));
-        b.fill(0.0, middle.as_mut());
-        b.copy(self.k.as_ref().n(), middle.as_mut().block(0..r, 0..r));
-        scope.nest(|scope| {
-            // A rounding of |Xi|^2 on the diagonals, below which nothing can be told.
-            let (mut least, mut shift) = (scope.take(Dims::scalars(batch)), scope.take(self.k.dims()));
-            let weight = B::Elem::EPSILON / r as f64;
-            b.dot(weight, self.k.as_ref(), self.k.as_ref(), 0.0, least.as_mut());
-            for square in &self.squares {
-                b.axpby(Coef::Host(weight), square.as_ref(), 1.0, least.as_mut());
-            }
-            // More than nothing, so that a vanishing tangent vector has Cholesky factors, too.
-            b.map(Map::Floor(B::Elem::MIN_POSITIVE / B::Elem::EPSILON), least.as_mut());
-            b.fill(0.0, shift.as_mut());
-            b.add_diagonal(1.0, shift.as_mut());
-            let (mut l, mut attempts) = (scope.take(self.k.dims()), scope.status(batch));
-            let sides = [(v.left, kc.t(), kc.n()), (v.right, kd.n(), kd.t())];
-            for (side, (coordinates, first, second)) in sides.into_iter().enumerate() {
-                b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, l.as_mut());
-                b.gemm(-1.0, first, second, Scale(1.0), l.as_mut());
-                b.axpby(Coef::Device(least.as_ref()), shift.as_ref(), 1.0, l.as_mut());
-                let guard = PivotGuard::Shift { relative: B::Elem::EPSILON };
-                b.cholesky(guard, l.as_mut(), attempts.as_mut());
-                let (rows, cols) = if side == 0 { (r..2 * r, 0..r) } else { (0..r, r..2 * r) };
-                let factor = if side == 0 { l.as_ref().t() } else { l.as_ref().n() };
-                b.copy(factor, middle.as_mut().block(rows, cols));
-            }
-        });
-        middle
-    }
+}
+
+/// Largest singular value of the tangent matrix `v` with the middles `[K, K_C, K_D]` and `[|X|^2, |Y|^2]`.
+pub(crate) fn spectral_norm<B: Linalg>(
+    b: &B,
+    middles: [MatsRef<'_, B>; 3],
+    squares: [MatsRef<'_, B>; 2],
+    v: FactorsRef<'_, B>,
+    out: MatsMut<'_, B>,
+    breakdown: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let middle = take_square_middle(b, middles, squares, v, scope);
+        scope.nest(|scope| b.spectral_norm(middle.as_ref(), out, breakdown, scope));
+    });
+}
+
+/// `[[K, L_Y], [L_X^T, 0]]` with the Cholesky factors of `X^T X` and `Y^T Y`: the singular values of the
+/// tangent matrix without any QR.
+fn take_square_middle<'s, B: Linalg>(
+    b: &B,
+    [k, kc, kd]: [MatsRef<'_, B>; 3],
+    squares: [MatsRef<'_, B>; 2],
+    v: FactorsRef<'_, B>,
+    scope: &'s Scope<'_, B>,
+) -> MatsMut<'s, B> {
+    let Dims { batch, rows: r, .. } = k.dims();
+    let mut middle = scope.take(Dims::square(batch, 2 * r));
+    b.fill(0.0, middle.as_mut());
+    b.copy(k.n(), middle.as_mut().block(0..r, 0..r));
+    scope.nest(|scope| {
+        // A rounding of |Xi|^2 on the diagonals, below which nothing can be told.
+        let (mut least, mut shift) = (scope.take(Dims::scalars(batch)), scope.take(k.dims()));
+        let weight = B::Elem::EPSILON / r as f64;
+        b.dot(weight, k, k, 0.0, least.as_mut());
+        for square in squares {
+            b.axpby(Coef::Host(weight), square, 1.0, least.as_mut());
+        }
+        // More than nothing, so that a vanishing tangent vector has Cholesky factors, too.
+        b.map(Map::Floor(B::Elem::MIN_POSITIVE / B::Elem::EPSILON), least.as_mut());
+        b.fill(0.0, shift.as_mut());
+        b.add_diagonal(1.0, shift.as_mut());
+        let (mut l, mut attempts) = (scope.take(k.dims()), scope.status(batch));
+        let sides = [(v.left, kc.t(), kc.n()), (v.right, kd.n(), kd.t())];
+        for (side, (coordinates, first, second)) in sides.into_iter().enumerate() {
+            b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, l.as_mut());
+            b.gemm(-1.0, first, second, Scale(1.0), l.as_mut());
+            b.axpby(Coef::Device(least.as_ref()), shift.as_ref(), 1.0, l.as_mut());
+            let guard = PivotGuard::Shift { relative: B::Elem::EPSILON };
+            b.cholesky(guard, l.as_mut(), attempts.as_mut());
+            let (rows, cols) = if side == 0 { (r..2 * r, 0..r) } else { (0..r, r..2 * r) };
+            let factor = if side == 0 { l.as_ref().t() } else { l.as_ref().n() };
+            b.copy(factor, middle.as_mut().block(rows, cols));
+        }
+    });
+    middle
 }

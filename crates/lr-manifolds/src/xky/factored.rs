@@ -1,7 +1,7 @@
 //! The exact path: `Xi = [U Q_X] [[K, R_Y^T], [R_X, 0]] [V Q_Y]^T` by Householder QR, followed by the SVD of
 //! the 2r x 2r core (paper section 3.3). The oracle of [`super::graph`], and what that falls back on.
 
-use super::{Bases, Xky};
+use super::Bases;
 use crate::FactorsRef;
 use lr_linalg::{
     Coef, Dims,
@@ -19,17 +19,15 @@ pub(crate) struct Factored<'s, B: Linalg> {
 }
 
 impl<'s, B: Linalg> Factored<'s, B> {
-    /// Factors the tangent vector `v` at the bases `at`, measured by `direction`.
+    /// Factors the tangent vector `v` at the bases `at`, with the middles `[K, K_C, K_D]`.
     pub(crate) fn of(
         b: &B,
         at: Bases<'_, B>,
-        direction: &'s Xky<B>,
+        [k, kc, kd]: [MatsRef<'s, B>; 3],
         v: FactorsRef<'_, B>,
         mut breakdown: MatsMut<'_, B>,
         scope: &'s Scope<'_, B>,
     ) -> Self {
-        let k = direction.middle();
-        let [kc, kd] = direction.claims();
         let mut found = Self {
             k,
             qx: scope.take(v.left.dims()),

@@ -33,16 +33,28 @@ use lr_linalg::{
     Linalg, Map, MatsMut, MatsRef, PivotGuard, PolarMethod, Scalar, Scope, Side, Triangle,
 };
 
-/// Sweeps that cost less than the exact path.
-const MOST_SWEEPS: usize = 6;
+/// How far a step goes compared with the least singular value of the point: `rho` above.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach(pub f64);
 
-/// Reach up to which the graph is that of the dominant subspaces.
-const LONGEST_REACH: f64 = 0.5;
+impl Reach {
+    /// Reach up to which the graph is that of the dominant subspaces.
+    pub const LONGEST: f64 = 0.5;
 
-/// Sweeps after which the subspaces of a step of this reach are good to a few roundings.
-fn sweeps<T: Scalar>(reach: f64) -> Option<usize> {
-    let within = (0.0..=LONGEST_REACH).contains(&reach);
-    (0..=MOST_SWEEPS).find(|&k| within && reach.powi(3 + 4 * k as i32) <= 16.0 * T::EPSILON)
+    /// Sweeps that cost less than the exact path.
+    const MOST_SWEEPS: usize = 6;
+
+    /// Sweeps after which the subspaces of a step of this reach are good to a few roundings.
+    pub fn sweeps<T: Scalar>(self) -> Option<usize> {
+        let within = (0.0..=Self::LONGEST).contains(&self.0);
+        (0..=Self::MOST_SWEEPS).find(|&k| within && self.0.powi(3 + 4 * k as i32) <= 16.0 * T::EPSILON)
+    }
+
+    /// Whether the two sides, `apart` in their claims of `t K` relative to the least singular value, may be taken to
+    /// agree: that tilts the new basis by the product of the two.
+    pub fn forgives<T: Scalar>(self, apart: f64) -> bool {
+        self.0 * apart <= T::EPSILON
+    }
 }
 
 /// The core `S` of a point `U S V^T`.
@@ -339,7 +351,7 @@ fn plan<B: Linalg>(
             return None;
         }
         let reach = b.glance(once.as_ref())?.sqrt();
-        let sweeps = sweeps::<B::Elem>(reach)?;
+        let sweeps = Reach(reach).sweeps::<B::Elem>()?;
         // T_L = S^{-1} instead of (S + t (K - K_C))^{-1} tilts the new basis by reach times what t (K - K_C) is
         // relative to S.
         let [kc, kd] = step.direction.claims();
@@ -351,7 +363,7 @@ fn plan<B: Linalg>(
         b.axpby(step.t, length.as_ref(), 0.0, once.as_mut());
         b.multiply(bound.as_ref(), once.as_mut());
         let disagreement = b.glance(once.as_ref())?.sqrt();
-        Some(Plan { sweeps, coherent: sweeps == 0 && reach * disagreement <= B::Elem::EPSILON })
+        Some(Plan { sweeps, coherent: sweeps == 0 && Reach(reach).forgives::<B::Elem>(disagreement) })
     })
 }
 
@@ -380,8 +392,10 @@ mod tests {
     #[test]
     fn short_steps_need_no_sweep_and_long_ones_the_exact_path() {
         let eighth = |k: i32| f64::from(k).exp2();
-        assert_eq!([-8, -5, -3, -1].map(|k| sweeps::<f32>(eighth(k))), [Some(0), Some(1), Some(1), Some(4)]);
-        assert_eq!([-17, -8, -3, -1].map(|k| sweeps::<f64>(eighth(k))), [Some(0), Some(1), Some(4), None]);
-        assert_eq!([0.51, f64::NAN, f64::INFINITY].map(sweeps::<f32>), [None; 3]);
+        let single = |x: f64| Reach(x).sweeps::<f32>();
+        let double = |x: f64| Reach(x).sweeps::<f64>();
+        assert_eq!([-8, -5, -3, -1].map(|k| single(eighth(k))), [Some(0), Some(1), Some(1), Some(4)]);
+        assert_eq!([-17, -8, -3, -1].map(|k| double(eighth(k))), [Some(0), Some(1), Some(4), None]);
+        assert_eq!([0.51, f64::NAN, f64::INFINITY].map(single), [None; 3]);
     }
 }

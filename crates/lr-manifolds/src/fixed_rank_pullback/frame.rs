@@ -1,0 +1,227 @@
+//! [`PullbackFrame`]: the Gram matrices of both factors, and what r x r algorithms need of them.
+
+use super::link::PullbackLink;
+use crate::{FactorsRef, Grid, State};
+use lr_linalg::{
+    DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar, Scope,
+    Side, Triangle,
+};
+
+/// Frames of the two factors, which of them leads the next step, and how the last one came about.
+#[derive(Debug)]
+pub struct PullbackFrame<B: Linalg> {
+    pub(super) sides: [FactorFrame<B>; 2],
+    /// Not zero when the right factor leads, `[problems, 1, 1]`.
+    lead: Mats<B>,
+    pub(super) link: PullbackLink<B>,
+}
+
+/// Of one factor `X = Q R`, `Q` orthonormal: `S = X^T X = R^T R`, `S^{-1}`, and `R`, upper triangular.
+#[derive(Debug)]
+pub(super) struct FactorFrame<B: Linalg> {
+    pub gram: Mats<B>,
+    pub inverse: Mats<B>,
+    pub triangle: Mats<B>,
+    /// `|S|_F |S^{-1}|_F / r`, `[problems, 1, 1]`: 1 where all singular values are the same.
+    condition: Mats<B>,
+    /// `|S^{-2}|_F^{1/2}`, at least `|S^{-1}|_2` and at most `r^{1/4}` times that.
+    pub weakness: Mats<B>,
+}
+
+/// The factor whose column space a step finds first, and with it the middle `K`. They take turns, so that
+/// neither outgrows the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    Left,
+    Right,
+}
+
+impl Lead {
+    /// Indices of the leading factor and of the other one.
+    pub fn order(self) -> (usize, usize) {
+        match self {
+            Self::Left => (0, 1),
+            Self::Right => (1, 0),
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Left => Self::Right,
+            Self::Right => Self::Left,
+        }
+    }
+}
+
+impl<B: Linalg> State<B> for PullbackFrame<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        let [a, b] = &self.sides;
+        let left = ["aa", "aa_inverse", "ra", "aa_condition", "aa_weakness"].into_iter().zip(a.parts());
+        let right = ["bb", "bb_inverse", "rb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts());
+        left.chain(right).chain([("lead", &self.lead)]).collect()
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        let [a, b] = &mut self.sides;
+        let left = ["aa", "aa_inverse", "ra", "aa_condition", "aa_weakness"].into_iter().zip(a.parts_mut());
+        let right = ["bb", "bb_inverse", "rb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts_mut());
+        left.chain(right).chain([("lead", &mut self.lead)]).collect()
+    }
+}
+
+impl<B: Linalg> FactorFrame<B> {
+    fn zeros(b: &B, small: Dims) -> Result<Self, DeviceError> {
+        let scalars = Dims::scalars(small.batch);
+        Ok(Self {
+            gram: Mats::zeros(b, small)?,
+            inverse: Mats::zeros(b, small)?,
+            triangle: Mats::zeros(b, small)?,
+            condition: Mats::zeros(b, scalars)?,
+            weakness: Mats::zeros(b, scalars)?,
+        })
+    }
+
+    fn parts(&self) -> [&Mats<B>; 5] {
+        let Self { gram, inverse, triangle, condition, weakness } = self;
+        [gram, inverse, triangle, condition, weakness]
+    }
+
+    fn parts_mut(&mut self) -> [&mut Mats<B>; 5] {
+        let Self { gram, inverse, triangle, condition, weakness } = self;
+        [gram, inverse, triangle, condition, weakness]
+    }
+
+    /// The rest from the Gram matrix, whose lower triangle is read, by its Cholesky factor.
+    pub fn complete(&mut self, b: &B, broken: MatsMut<'_, B>, scope: &Scope<'_, B>) {
+        scope.nest(|scope| {
+            let mut l = scope.take(self.gram.dims());
+            b.copy(self.gram.as_ref().n(), l.as_mut());
+            b.cholesky(PivotGuard::Report, l.as_mut(), broken);
+            b.copy(l.as_ref().t(), self.triangle.as_mut());
+        });
+        self.invert(b, scope);
+    }
+
+    /// The rest from `R`: what is said of an ill-conditioned factor is good to rounding in `R` only.
+    fn complete_from_triangle(&mut self, b: &B, scope: &Scope<'_, B>) {
+        let r = self.triangle.as_ref();
+        b.gemm(1.0, r.t(), r.n(), Overwrite, self.gram.as_mut());
+        self.invert(b, scope);
+    }
+
+    /// `S^{-1} = R^{-1} R^{-T}`, and the measures of both.
+    fn invert(&mut self, b: &B, scope: &Scope<'_, B>) {
+        let Self { gram, inverse, triangle, condition, weakness } = self;
+        scope.nest(|scope| {
+            let (mut y, mut once) = (scope.take(gram.dims()), scope.take(condition.dims()));
+            b.fill(0.0, y.as_mut());
+            b.add_diagonal(1.0, y.as_mut());
+            b.trsm(Side::Right, Triangle::Upper, triangle.as_ref().n(), y.as_mut());
+            b.gemm(1.0, y.as_ref().n(), y.as_ref().t(), Overwrite, inverse.as_mut());
+            let rank = (gram.dims().cols as f64).powi(2);
+            b.dot(1.0 / rank, gram.as_ref(), gram.as_ref(), 0.0, condition.as_mut());
+            b.dot(1.0, inverse.as_ref(), inverse.as_ref(), 0.0, once.as_mut());
+            b.multiply(once.as_ref(), condition.as_mut());
+            b.map(Map::Sqrt, condition.as_mut());
+            b.gemm(1.0, inverse.as_ref().n(), inverse.as_ref().n(), Overwrite, y.as_mut());
+            b.dot(1.0, y.as_ref(), y.as_ref(), 0.0, weakness.as_mut());
+            b.map(Map::Sqrt, weakness.as_mut());
+            b.map(Map::Sqrt, weakness.as_mut());
+        });
+    }
+
+    /// Whether `r x r` algorithms on `S` are as good as those on orthonormal bases. Relative to the whole of a
+    /// tangent vector they lose the digits of the condition; but a step that is not short compared with the least
+    /// singular value goes another way anyway.
+    fn is_well(&self, b: &B) -> bool {
+        b.glance(self.condition.as_ref()).is_some_and(|c| c <= B::Elem::EPSILON.powf(-0.22))
+    }
+}
+
+impl<B: Linalg> PullbackFrame<B> {
+    pub(super) fn zeros(b: &B, grid: &Grid, problems: usize) -> Result<Self, DeviceError> {
+        let small = grid.small_dims(problems);
+        Ok(Self {
+            sides: [FactorFrame::zeros(b, small)?, FactorFrame::zeros(b, small)?],
+            lead: Mats::zeros(b, Dims::scalars(problems))?,
+            link: PullbackLink::new(b, grid, problems)?,
+        })
+    }
+
+    /// `R_A` and `R_B`.
+    pub(super) fn triangles(&self) -> [MatsRef<'_, B>; 2] {
+        self.sides.each_ref().map(|side| side.triangle.as_ref())
+    }
+
+    /// Whether both factors are well-conditioned; `false` on devices that would have to stall to tell.
+    pub(super) fn is_well(&self, b: &B) -> bool {
+        self.sides.iter().all(|side| side.is_well(b))
+    }
+
+    /// Who leads, on devices that can tell.
+    pub(super) fn lead(&self, b: &B) -> Option<Lead> {
+        b.glance(self.lead.as_ref()).map(|right| if right == 0.0 { Lead::Left } else { Lead::Right })
+    }
+
+    /// Passes the lead on after a step that `lead` led.
+    pub(super) fn take_turns(&mut self, b: &B, lead: Lead) {
+        b.fill(if lead.next() == Lead::Right { 1.0 } else { 0.0 }, self.lead.as_mut());
+    }
+
+    /// At a first point, where the left factor leads.
+    pub(super) fn factor(
+        &mut self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        breakdown: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        self.link.forget();
+        b.fill(0.0, self.lead.as_mut());
+        self.refresh(b, x, breakdown, scope);
+    }
+
+    /// By Cholesky factors of Gram matrices, or by Householder QR where those would be too coarse.
+    pub(super) fn refresh(
+        &mut self,
+        b: &B,
+        x: FactorsRef<'_, B>,
+        mut breakdown: MatsMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        for (side, x) in self.sides.iter_mut().zip([x.left, x.right]) {
+            let sound = scope.nest(|scope| {
+                let mut broken = scope.status(x.dims().batch);
+                b.gemm(1.0, x.t(), x.n(), Overwrite, side.gram.as_mut());
+                side.complete(b, broken.as_mut(), scope);
+                b.glance(broken.as_ref()) == Some(0.0) && side.is_well(b)
+            });
+            if !sound {
+                scope.nest(|scope| {
+                    let mut q = scope.take(x.dims());
+                    b.copy(x.n(), q.as_mut());
+                    b.qr(q.as_mut(), side.triangle.as_mut(), breakdown.as_mut());
+                });
+                side.complete_from_triangle(b, scope);
+            }
+        }
+    }
+
+    /// Of `A = U D`, `B = V D` with orthonormal `U`, `V` and the diagonal `D` in `roots` (`[problems, 1, r]`).
+    pub(super) fn balance(&mut self, b: &B, roots: MatsRef<'_, B>, scope: &Scope<'_, B>) {
+        for side in &mut self.sides {
+            b.fill(0.0, side.triangle.as_mut());
+            b.add_diagonal(1.0, side.triangle.as_mut());
+            b.scale_columns(roots, side.triangle.as_mut());
+            side.complete_from_triangle(b, scope);
+        }
+    }
+
+    /// The frame of `(c^{1/2} A, c^{1/2} B)`.
+    pub(super) fn dilate(&mut self, b: &B, c: f64) {
+        for FactorFrame { gram, inverse, triangle, weakness, .. } in &mut self.sides {
+            for (part, factor) in [(gram, c), (inverse, 1.0 / c), (triangle, c.sqrt()), (weakness, 1.0 / c)] {
+                b.map(Map::Scale(factor), part.as_mut());
+            }
+        }
+    }
+}
