@@ -5,14 +5,14 @@
 //! orthonormal bases of the point, which every step makes and which the factors must be turned into. Here the factors
 //! themselves are the bases, and no step makes any other: for optimizers on devices that can look at a certificate.
 //!
-//! Point: `A`, `B` with frame `S_A = A^T A`, `S_B = B^T B`, their inverses and Cholesky factors.
+//! Point: `A`, `B` with frame `S_A = A^T A = L_A L_A^T`, `S_B = B^T B = L_B L_B^T` and the inverses.
 //! Tangent: `Xi` in pulled-back coordinates `(C, D) = (Xi B, Xi^T A)`.
 //! Metric: `<Xi, H> = tr(Xi^T H)`, that of the ambient space.
 //!
 //! | step | equation |
 //! |---|---|
 //! | gradient | the pulled-back gradient `(G_A, G_B)`: no work |
-//! | middle | `K = (A^T C + D^T B)/2`, in orthonormal bases `R_A^{-T} K R_B^{-1}` |
+//! | middle | `K = (A^T C + D^T B)/2`, in orthonormal bases `L_A^{-1} K L_B^{-T}` |
 //! | norm | `|Xi|^2 = <C^T C, S_B^{-1}> + <D^T D, S_A^{-1}> - <K, S_A^{-1} K S_B^{-1}>` |
 //! | projection | `C - A S_A^{-1} (A^T C - K)`, `D - B S_B^{-1} (B^T D - K^T)` |
 //! | consistency | `S_A K + K S_B = S_A (D^T B) + (A^T C) S_B` or the average |
@@ -78,12 +78,12 @@ impl FixedRankPullback {
             b.gemm(1.0, v.right.as_ref().t(), at.x.right.n(), Overwrite, kd.as_mut());
             scope.nest(|scope| choose([kc.as_ref(), kd.as_ref()], k.as_mut(), scope));
             let sides = [(at.x.left, v.left, kc, Op::None), (at.x.right, v.right, kd, Op::Transpose)];
-            for ((x, c, mut claim, op), r) in sides.into_iter().zip(at.frame.triangles()) {
+            for ((x, c, mut claim, op), l) in sides.into_iter().zip(at.frame.triangles()) {
                 b.axpby(Coef::Host(-1.0), k.as_ref(), 1.0, claim.as_mut());
                 let mut excess = take();
                 b.copy(Operand { view: claim.as_ref(), op }, excess.as_mut());
-                b.trsm(Side::Left, Triangle::Upper, r.t(), excess.as_mut());
-                b.trsm(Side::Left, Triangle::Upper, r.n(), excess.as_mut());
+                b.trsm(Side::Left, Triangle::Lower, l.n(), excess.as_mut());
+                b.trsm(Side::Left, Triangle::Lower, l.t(), excess.as_mut());
                 b.gemm(-1.0, x.n(), excess.as_ref().n(), Scale(1.0), c);
             }
         });
@@ -210,7 +210,7 @@ impl<B: Linalg> Manifold<B> for FixedRankPullback {
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        // A R_A^{-1} and B R_B^{-1} are orthonormal as far as the Gram matrices of the frame are those of the factors.
+        // A L_A^{-T} and B L_B^{-T} are orthonormal as far as the Gram matrices of the frame are those of the factors.
         frame.refresh(b, x.as_ref(), health.breakdown, scope);
     }
 
@@ -267,8 +267,13 @@ impl<B: Linalg> Manifold<B> for FixedRankPullback {
         scope.nest(|scope| {
             let mut norm = scope.take(out.dims());
             self.norm(b, ray, NormKind::Spectral, norm.as_mut(), health.as_mut(), scope);
-            let (x, triangles) = (ray.at.x, ray.at.frame.triangles());
-            let breakdown = health.breakdown;
+            let (x, breakdown) = (ray.at.x, health.breakdown);
+            let triangles = ray.at.frame.triangles().map(|l| {
+                let mut r = scope.take(l.dims());
+                b.copy(l.t(), r.as_mut());
+                r
+            });
+            let triangles = triangles.each_ref().map(MatsMut::as_ref);
             guard::inverse_rank_distance(b, &self.grid, x, triangles, out.as_mut(), breakdown, scope);
             b.multiply(norm.as_ref(), out);
         });

@@ -42,7 +42,7 @@ impl Default for SvdRetraction {
 
 /// Relative imbalance `|R_A^T R_A - R_B^T R_B|_F / |R_A^T R_A|_F` at which a step takes the exact path, which
 /// balances the factors perfectly.
-pub(crate) const MOST_IMBALANCE: f64 = 0.25;
+const MOST_IMBALANCE: f64 = 0.25;
 
 impl SvdRetraction {
     /// `A = U S^{1/2}`, `B = V S^{1/2}` with the bases of `frame`, and `R_A = R_B = S^{1/2}`.
@@ -95,7 +95,10 @@ impl SvdRetraction {
             {
                 b.gemm(1.0, basis.as_ref().n(), r.n(), Overwrite, x);
             }
-            flag_imbalance(b, ra.as_ref(), rb.as_ref(), broken.as_mut(), scope);
+            let (mut left, mut right) = (scope.take(core.dims()), scope.take(core.dims()));
+            b.gemm(1.0, ra.as_ref().t(), ra.as_ref().n(), Overwrite, left.as_mut());
+            b.gemm(1.0, rb.as_ref().t(), rb.as_ref().n(), Overwrite, right.as_mut());
+            flag_imbalance(b, [left.as_ref(), right.as_ref()], broken.as_mut(), scope);
             b.glance(broken.as_ref()) == Some(0.0)
         })
     }
@@ -108,22 +111,19 @@ fn diagonal<B: Linalg>(b: &B, s: MatsRef<'_, B>, mut out: MatsMut<'_, B>) {
     b.scale_columns(s, out);
 }
 
-/// Marks the problems whose factors are further from balance than [`MOST_IMBALANCE`].
-fn flag_imbalance<B: Linalg>(
+/// Marks the problems whose factors, of which these are the Gram matrices, are further from balance than
+/// [`MOST_IMBALANCE`].
+pub(crate) fn flag_imbalance<B: Linalg>(
     b: &B,
-    ra: MatsRef<'_, B>,
-    rb: MatsRef<'_, B>,
+    [left, right]: [MatsRef<'_, B>; 2],
     status: MatsMut<'_, B>,
     scope: &Scope<'_, B>,
 ) {
     scope.nest(|scope| {
-        let (mut gram, mut other) = (scope.take(ra.dims()), scope.take(ra.dims()));
-        let mut excess = scope.status(ra.dims().batch);
-        b.gemm(1.0, ra.t(), ra.n(), Overwrite, gram.as_mut());
-        b.gemm(1.0, rb.t(), rb.n(), Overwrite, other.as_mut());
-        b.dot(-MOST_IMBALANCE.powi(2), gram.as_ref(), gram.as_ref(), 0.0, excess.as_mut());
-        b.axpby(Coef::Host(-1.0), gram.as_ref(), 1.0, other.as_mut());
-        b.dot(1.0, other.as_ref(), other.as_ref(), 1.0, excess.as_mut());
+        let (mut difference, mut excess) = (scope.take(left.dims()), scope.status(left.dims().batch));
+        b.add_scaled(left, Coef::Host(-1.0), right, difference.as_mut());
+        b.dot(1.0, difference.as_ref(), difference.as_ref(), 0.0, excess.as_mut());
+        b.dot(-MOST_IMBALANCE.powi(2), left, left, 1.0, excess.as_mut());
         b.map(Map::Floor(0.0), excess.as_mut());
         b.flag_above(0.0, excess.as_ref(), status);
     });

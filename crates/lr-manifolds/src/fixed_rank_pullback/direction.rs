@@ -132,7 +132,7 @@ impl<B: Linalg> PullbackDirection<B> {
         }
     }
 
-    /// Traces of r x r products: `|K|^2 = <K, S_A^{-1} K S_B^{-1}>`, `|C R_B^{-1}|^2 = <C^T C, S_B^{-1}>`.
+    /// Traces of r x r products: `|K|^2 = <K, S_A^{-1} K S_B^{-1}>`, `|C L_B^{-T}|^2 = <C^T C, S_B^{-1}>`.
     fn measure(
         &mut self,
         b: &B,

@@ -16,7 +16,7 @@ pub struct PullbackFrame<B: Linalg> {
     pub(super) link: PullbackLink<B>,
 }
 
-/// Of one factor `X = Q R`, `Q` orthonormal: `S = X^T X = R^T R`, `S^{-1}`, and `R`, upper triangular.
+/// Of one factor `X = Q L^T`, `Q` orthonormal: `S = X^T X = L L^T`, `S^{-1}`, and `L`, lower triangular.
 #[derive(Debug)]
 pub(super) struct FactorFrame<B: Linalg> {
     pub gram: Mats<B>,
@@ -56,14 +56,14 @@ impl Lead {
 impl<B: Linalg> State<B> for PullbackFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
         let [a, b] = &self.sides;
-        let left = ["aa", "aa_inverse", "ra", "aa_condition", "aa_weakness"].into_iter().zip(a.parts());
-        let right = ["bb", "bb_inverse", "rb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts());
+        let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts());
+        let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts());
         left.chain(right).chain([("lead", &self.lead)]).collect()
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         let [a, b] = &mut self.sides;
-        let left = ["aa", "aa_inverse", "ra", "aa_condition", "aa_weakness"].into_iter().zip(a.parts_mut());
-        let right = ["bb", "bb_inverse", "rb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts_mut());
+        let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts_mut());
+        let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts_mut());
         left.chain(right).chain([("lead", &mut self.lead)]).collect()
     }
 }
@@ -92,37 +92,33 @@ impl<B: Linalg> FactorFrame<B> {
 
     /// The rest from the Gram matrix, whose lower triangle is read, by its Cholesky factor.
     pub fn complete(&mut self, b: &B, broken: MatsMut<'_, B>, scope: &Scope<'_, B>) {
-        scope.nest(|scope| {
-            let mut l = scope.take(self.gram.dims());
-            b.copy(self.gram.as_ref().n(), l.as_mut());
-            b.cholesky(PivotGuard::Report, l.as_mut(), broken);
-            b.copy(l.as_ref().t(), self.triangle.as_mut());
-        });
+        b.copy(self.gram.as_ref().n(), self.triangle.as_mut());
+        b.cholesky(PivotGuard::Report, self.triangle.as_mut(), broken);
         self.invert(b, scope);
     }
 
-    /// The rest from `R`: what is said of an ill-conditioned factor is good to rounding in `R` only.
+    /// The rest from `L`: what is said of an ill-conditioned factor is good to rounding in `L` only.
     fn complete_from_triangle(&mut self, b: &B, scope: &Scope<'_, B>) {
-        let r = self.triangle.as_ref();
-        b.gemm(1.0, r.t(), r.n(), Overwrite, self.gram.as_mut());
+        let l = self.triangle.as_ref();
+        b.gemm(1.0, l.n(), l.t(), Overwrite, self.gram.as_mut());
         self.invert(b, scope);
     }
 
-    /// `S^{-1} = R^{-1} R^{-T}`, and the measures of both.
+    /// `S^{-1} = L^{-T} L^{-1}`, and the measures of both.
     fn invert(&mut self, b: &B, scope: &Scope<'_, B>) {
         let Self { gram, inverse, triangle, condition, weakness } = self;
         scope.nest(|scope| {
             let (mut y, mut once) = (scope.take(gram.dims()), scope.take(condition.dims()));
             b.fill(0.0, y.as_mut());
             b.add_diagonal(1.0, y.as_mut());
-            b.trsm(Side::Right, Triangle::Upper, triangle.as_ref().n(), y.as_mut());
-            b.gemm(1.0, y.as_ref().n(), y.as_ref().t(), Overwrite, inverse.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, triangle.as_ref().n(), y.as_mut());
+            b.gemm(1.0, y.as_ref().t(), y.as_ref().n(), Overwrite, inverse.as_mut());
             let rank = (gram.dims().cols as f64).powi(2);
             b.dot(1.0 / rank, gram.as_ref(), gram.as_ref(), 0.0, condition.as_mut());
             b.dot(1.0, inverse.as_ref(), inverse.as_ref(), 0.0, once.as_mut());
             b.multiply(once.as_ref(), condition.as_mut());
             b.map(Map::Sqrt, condition.as_mut());
-            b.gemm(1.0, inverse.as_ref().n(), inverse.as_ref().n(), Overwrite, y.as_mut());
+            b.gemm(1.0, inverse.as_ref().t(), inverse.as_ref().n(), Overwrite, y.as_mut());
             b.dot(1.0, y.as_ref(), y.as_ref(), 0.0, weakness.as_mut());
             b.map(Map::Sqrt, weakness.as_mut());
             b.map(Map::Sqrt, weakness.as_mut());
@@ -147,7 +143,7 @@ impl<B: Linalg> PullbackFrame<B> {
         })
     }
 
-    /// `R_A` and `R_B`.
+    /// `L_A` and `L_B`.
     pub(super) fn triangles(&self) -> [MatsRef<'_, B>; 2] {
         self.sides.each_ref().map(|side| side.triangle.as_ref())
     }
@@ -197,9 +193,10 @@ impl<B: Linalg> PullbackFrame<B> {
             });
             if !sound {
                 scope.nest(|scope| {
-                    let mut q = scope.take(x.dims());
+                    let (mut q, mut r) = (scope.take(x.dims()), scope.take(side.gram.dims()));
                     b.copy(x.n(), q.as_mut());
-                    b.qr(q.as_mut(), side.triangle.as_mut(), breakdown.as_mut());
+                    b.qr(q.as_mut(), r.as_mut(), breakdown.as_mut());
+                    b.copy(r.as_ref().t(), side.triangle.as_mut());
                 });
                 side.complete_from_triangle(b, scope);
             }

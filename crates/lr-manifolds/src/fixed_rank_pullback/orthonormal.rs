@@ -25,15 +25,15 @@ impl<'s, B: Linalg> Orthonormal<'s, B> {
     ) -> Self {
         let mut plain = Self::room(at.x, v, scope);
         let Self { bases, triangles, .. } = &mut plain;
-        for (((x, basis), triangle), r) in [at.x.left, at.x.right]
+        for (((x, basis), triangle), l) in [at.x.left, at.x.right]
             .into_iter()
             .zip([&mut bases.left, &mut bases.right])
             .zip(triangles)
             .zip(at.frame.triangles())
         {
-            b.copy(r.n(), triangle.as_mut());
+            b.copy(l.t(), triangle.as_mut());
             b.copy(x.n(), basis.as_mut());
-            b.trsm(Side::Right, Triangle::Upper, r.n(), basis.as_mut());
+            b.trsm(Side::Right, Triangle::Lower, l.t(), basis.as_mut());
         }
         plain.convert(b, v);
         plain

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     FactorsMut, HealthMut, Order, Ray, Retraction, SvdRetraction,
-    fixed_rank_retractions::MOST_IMBALANCE,
+    fixed_rank_retractions::flag_imbalance,
     xky::{Factored, Reach},
 };
 use lr_linalg::{
@@ -292,24 +292,6 @@ fn quadratic<B: Linalg>(
         b.axpby(t, g.as_ref(), 0.0, half.as_mut());
         b.axpby(t, half.as_ref(), 0.0, g.as_mut());
         b.gemm(1.0, other.inverse.n(), g.as_ref().n(), Overwrite, out.as_mut());
-    });
-}
-
-/// Marks the problems whose factors are further from balance than a step may leave them.
-fn flag_imbalance<B: Linalg>(
-    b: &B,
-    [left, right]: [MatsRef<'_, B>; 2],
-    status: MatsMut<'_, B>,
-    scope: &Scope<'_, B>,
-) {
-    scope.nest(|scope| {
-        let (mut difference, mut excess) = (scope.take(left.dims()), scope.status(left.dims().batch));
-        b.copy(left.n(), difference.as_mut());
-        b.axpby(Coef::Host(-1.0), right, 1.0, difference.as_mut());
-        b.dot(1.0, difference.as_ref(), difference.as_ref(), 0.0, excess.as_mut());
-        b.dot(-MOST_IMBALANCE.powi(2), left, left, 1.0, excess.as_mut());
-        b.map(Map::Floor(0.0), excess.as_mut());
-        b.flag_above(0.0, excess.as_ref(), status);
     });
 }
 
