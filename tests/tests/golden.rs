@@ -8,7 +8,7 @@ mod devices;
 use lr_linalg::{Cpu, Dims, Linalg, Mats, Reference, Scratch};
 use lr_manifolds::{
     Base, Factors, GradientRepair, Grid, Health, Manifold, NormKind, Ray, Retraction, State,
-    StiefelRetraction, Transport,
+    StiefelRetraction, Timing, Transport,
 };
 use lr_optim::{BankOptimizer, Cadence, DescentConfig, Normalization, RiemannianDescent, StateDict};
 use lr_tests::{
@@ -77,6 +77,15 @@ impl<'a, B: Linalg, M: Manifold<B>> Local<'a, B, M> {
         out
     }
 
+    /// The momentum between steps, transported to here if it still has to be.
+    fn momentum(&self, timing: Timing, optimizer: &impl BankOptimizer<B>) -> Factors<B> {
+        let mut v = saved_momentum(self.b, self.manifold, optimizer);
+        if timing == Timing::WithNextGradient {
+            self.project(&mut v);
+        }
+        v
+    }
+
     fn project(&self, v: &mut Factors<B>) {
         Scratch::new(self.b).unwrap().scope(|s| self.manifold.project(self.b, self.base(), v.as_mut(), s));
     }
@@ -134,7 +143,7 @@ impl<B: Linalg> Runner<'_, B> {
     }
 
     fn trajectory<M: Manifold<B>, R: Retraction<B, M>, T: Transport<B, M>>(&mut self, m: M, r: R, t: T) {
-        let (b, nu) = (self.b, self.case.nu);
+        let (b, nu, timing) = (self.b, self.case.nu, t.timing());
         let normalization = self.normalization();
         let config = DescentConfig { momentum: nu, normalization, ..DescentConfig::default() };
         let mut optimizer = RiemannianDescent::new(b, m.clone(), r, t, config, 1).expect("optimizer");
@@ -150,7 +159,7 @@ impl<B: Linalg> Runner<'_, B> {
             self.compare(&format!("gradient {step}"), &here.ambient(&momentum), &g[step]);
             if let (Some(mu), Normalization::Unit { norm, .. }) = (&mu, normalization) {
                 if nu > 0.0 {
-                    momentum = average(b, nu, &momentum, saved_momentum(b, &m, &optimizer));
+                    momentum = average(b, nu, &momentum, here.momentum(timing, &optimizer));
                 }
                 let ours = Dense::from_fn(1, 1, |_, _| here.norm(&momentum, norm));
                 self.compare(&format!("norm {step}"), &ours, &Dense::from_fn(1, 1, |_, _| mu.data[step]));
@@ -159,8 +168,8 @@ impl<B: Linalg> Runner<'_, B> {
             let (a, right) = download(b, &x);
             self.compare(&format!("point {step}"), &a.times(&right.t()), &w[step + 1]);
             if nu > 0.0 {
-                let moved = saved_momentum(b, &m, &optimizer);
-                let ours = Local::of(b, &m, &x, &optimizer).ambient(&moved);
+                let here = Local::of(b, &m, &x, &optimizer);
+                let ours = here.ambient(&here.momentum(timing, &optimizer));
                 self.compare(&format!("momentum {step}"), &ours, &momenta[step]);
             }
             if self.case.factors_unique {

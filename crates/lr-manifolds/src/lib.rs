@@ -62,6 +62,7 @@ mod health;
 pub mod init;
 pub mod level_set;
 mod manifold;
+mod moves;
 mod normed_descent;
 mod partial_isometry_embedded;
 mod partial_isometry_lifted;
@@ -84,9 +85,9 @@ pub use grid::{Blocks, Grid, ShapeError};
 pub use health::{Health, HealthMut};
 pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
-    Base, Derivatives, Manifold, NormKind, Order, Ray, Retraction, Schatten, SecondOrderManifold, State,
-    Tangent, Transport,
+    Base, Derivatives, Manifold, NormKind, Ray, Schatten, SecondOrderManifold, State, Tangent,
 };
+pub use moves::{Blend, Order, Retraction, Timing, Transport};
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
 pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProjection, PartialIsometryLifted};
 pub use repair::{GradientRepair, MomentumRepair};

@@ -1,12 +1,12 @@
-//! [`Manifold`]: the contract of every geometry, and the [`Retraction`] and [`Transport`] strategies
-//! that a caller picks beside it.
+//! [`Manifold`]: the contract of every geometry; the strategies that a caller picks beside it are in
+//! [`moves`](crate::moves).
 //!
 //! The operations follow the paper's schematic (section 2.1): factor the point, turn the Euclidean
 //! gradient into the Riemannian one, aim along a tangent vector, measure it, retract, transport. All of
 //! them work on a slice of problems at once.
 
 use crate::{
-    Factors, FactorsMut, FactorsRef, Grid, HealthMut,
+    Blend, Factors, FactorsMut, FactorsRef, Grid, HealthMut, Timing,
     repair::{self, GradientRepair},
 };
 use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, Scope};
@@ -176,6 +176,30 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     ) {
         self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
         self.aim(b, at, out.as_ref(), direction, health, scope);
+    }
+
+    /// Step 3 as one operation: the gradient enters the momentum as `blend` says, and the sum is aimed along, by
+    /// [`Manifold::egrad_to_rgrad`] and [`Manifold::aim`], which share work in some geometries. `rgrad` is room for the
+    /// gradient; what it holds afterwards is unspecified.
+    #[allow(clippy::too_many_arguments)]
+    fn aim_momentum(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        blend: Blend,
+        mut momentum: FactorsMut<'_, B>,
+        mut rgrad: FactorsMut<'_, B>,
+        direction: &mut Self::Direction,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        if blend.transport == Timing::WithNextGradient {
+            self.project(b, at, momentum.as_mut(), scope);
+        }
+        self.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
+        momentum.axpby(b, Coef::Host(blend.weight), rgrad.as_ref(), blend.nu);
+        self.aim(b, at, momentum.as_ref(), direction, health, scope);
     }
 
     /// Norm of the ray's tangent vector, `[problems, 1, 1]`.
@@ -350,70 +374,6 @@ pub trait SecondOrderManifold<B: Linalg>: crate::TangentFactors<B> {
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     );
-}
-
-/// Order to which a retraction follows the geodesic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Order {
-    /// `R(t v) = x + t v + O(t^2)`.
-    First,
-    /// The acceleration at `t = 0` is normal to the manifold as well.
-    Second,
-}
-
-/// Moves a point along a tangent vector.
-pub trait Retraction<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 'static {
-    /// Name as in reports.
-    fn name(&self) -> &'static str;
-
-    /// Order on `manifold`: whether it is second depends on the metric, too.
-    fn order(&self, manifold: &M) -> Order;
-
-    /// `to = R_x(t v)` with its frame; `t` is a constant or one device scalar for each problem.
-    #[allow(clippy::too_many_arguments)]
-    fn retract(
-        &self,
-        b: &B,
-        manifold: &M,
-        ray: Ray<'_, B, M>,
-        t: Coef<'_, B>,
-        to: FactorsMut<'_, B>,
-        frame: &mut M::Frame,
-        health: HealthMut<'_, B>,
-        scope: &Scope<'_, B>,
-    );
-}
-
-/// Carries tangent vectors from the start of a ray to its end.
-pub trait Transport<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + 'static {
-    /// Name as in reports.
-    fn name(&self) -> &'static str;
-
-    /// Replaces `v`, a tangent vector at `from`, by one at `to`.
-    fn transport(
-        &self,
-        b: &B,
-        manifold: &M,
-        from: Base<'_, B, M>,
-        to: Base<'_, B, M>,
-        v: FactorsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    );
-
-    /// Writes to `out` what [`Transport::transport`] makes of the ray's own tangent vector, for which more is
-    /// known. `to` must be where a retraction took the ray last.
-    fn carry(
-        &self,
-        b: &B,
-        manifold: &M,
-        ray: Ray<'_, B, M>,
-        to: Base<'_, B, M>,
-        mut out: FactorsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        out.copy_from(b, ray.tangent);
-        self.transport(b, manifold, ray.at, to, out, scope);
-    }
 }
 
 /// `out = sqrt(|U^T U - I|^2 + |V^T V - I|^2)` over the given matrices with orthonormal columns.

@@ -15,8 +15,8 @@
 //! the projection and the least-squares repair in one.
 
 use crate::{
-    Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    Transport, guard,
+    Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction,
+    ShapeError, Timing, Transport, guard,
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
@@ -24,7 +24,7 @@ use crate::{
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
-    Epilogue::{Add, Overwrite},
+    Epilogue::{Add, Overwrite, Scale},
     Linalg, MatsMut, Part, Scope,
 };
 
@@ -51,8 +51,27 @@ fn bases<B: Linalg>(x: FactorsRef<'_, B>) -> Bases<'_, B> {
     Bases { u: x.left, v: x.right }
 }
 
-/// `out = (G_U - U S, G_V - V S)` with `S = sym(U^T G_U + V^T G_V)/2`. `own` receives `U^T G_U - S` and
-/// `G_V^T V - S`, the middles of the result.
+/// `S = sym(U^T C + V^T D)/2`; `own` receives `U^T C - S` and `D^T V - S`, the middles of `(C - U S, D - V S)`.
+fn symmetric_part<'s, B: Linalg>(
+    b: &B,
+    at: Bases<'_, B>,
+    v: FactorsRef<'_, B>,
+    [mut kc, mut kd]: [MatsMut<'_, B>; 2],
+    scope: &'s Scope<'_, B>,
+) -> MatsMut<'s, B> {
+    let mut s = scope.take(kc.dims());
+    b.gemm(1.0, at.u.t(), v.left.n(), Overwrite, kc.as_mut());
+    b.gemm(1.0, v.right.t(), at.v.n(), Overwrite, kd.as_mut());
+    // The symmetric part of a matrix is that of its transpose.
+    b.axpby(Coef::Host(0.5), kc.as_ref(), 0.0, s.as_mut());
+    b.axpby(Coef::Host(0.5), kd.as_ref(), 1.0, s.as_mut());
+    b.take_part(Part::Sym, s.as_mut());
+    b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kc);
+    b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kd);
+    s
+}
+
+/// `out = (G_U - U S, G_V - V S)` with the [`symmetric_part`] `S` of the gradients.
 fn gradient<B: Linalg>(
     b: &B,
     at: Bases<'_, B>,
@@ -61,17 +80,8 @@ fn gradient<B: Linalg>(
     own: [MatsMut<'_, B>; 2],
     scope: &Scope<'_, B>,
 ) {
-    let [mut kc, mut kd] = own;
     scope.nest(|scope| {
-        let mut s = scope.take(kc.dims());
-        b.gemm(1.0, at.u.t(), egrad.left.n(), Overwrite, kc.as_mut());
-        b.gemm(1.0, egrad.right.t(), at.v.n(), Overwrite, kd.as_mut());
-        // The symmetric part of a matrix is that of its transpose.
-        b.axpby(Coef::Host(0.5), kc.as_ref(), 0.0, s.as_mut());
-        b.axpby(Coef::Host(0.5), kd.as_ref(), 1.0, s.as_mut());
-        b.take_part(Part::Sym, s.as_mut());
-        b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kc);
-        b.axpby(Coef::Host(-1.0), s.as_ref(), 1.0, kd);
+        let s = symmetric_part(b, at, egrad, own, scope);
         b.gemm(-1.0, at.u.n(), s.as_ref().n(), Add(1.0, egrad.left), out.left);
         b.gemm(-1.0, at.v.n(), s.as_ref().n(), Add(1.0, egrad.right), out.right);
     });
@@ -144,6 +154,32 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
     ) {
         gradient(b, bases(at.x), egrad, out.as_mut(), direction.claims_mut(), scope);
         direction.measure(b, Middle::Skew, out.as_ref());
+    }
+
+    fn aim_momentum(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        blend: Blend,
+        mut momentum: FactorsMut<'_, B>,
+        _: FactorsMut<'_, B>,
+        direction: &mut Xky<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        if blend.transport == Timing::WithNextGradient {
+            self.project(b, at, momentum.as_mut(), scope);
+        }
+        // The gradient is linear in the gradients given, and a tangent vector has no S: that of the sum is all.
+        momentum.axpby(b, Coef::Host(blend.weight), egrad, blend.nu);
+        let own = direction.claims_mut();
+        scope.nest(|scope| {
+            let s = symmetric_part(b, bases(at.x), momentum.as_ref(), own, scope);
+            b.gemm(-1.0, at.x.left.n(), s.as_ref().n(), Scale(1.0), momentum.left.as_mut());
+            b.gemm(-1.0, at.x.right.n(), s.as_ref().n(), Scale(1.0), momentum.right.as_mut());
+        });
+        direction.measure(b, Middle::Skew, momentum.as_ref());
     }
 
     fn inner(

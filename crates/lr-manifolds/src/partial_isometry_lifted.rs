@@ -18,21 +18,18 @@
 mod embedded_metric;
 mod middles;
 mod moves;
+mod parts;
 
 pub use moves::LiftedProjection;
 
 use crate::{
-    Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Ray, ShapeError, State,
+    Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Ray, ShapeError, State,
     fixed_rank_quotient::lift_to_ambient,
     manifold::orthogonality_of,
     repair::{self, GradientRepair},
     xky::Middle,
 };
-use lr_linalg::{
-    Coef, DeviceError, Dims,
-    Epilogue::{Add, Overwrite},
-    Linalg, Map, Mats, MatsMut, Part, Scope,
-};
+use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, MatsMut, Scope};
 
 /// Metric of the total space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,177 +78,9 @@ impl PartialIsometryLifted {
         Ok(Self { grid, metric })
     }
 
-    /// Whether [`Self::singleton_gradient`] is the gradient.
-    fn has_singleton_gradient(&self) -> bool {
-        self.grid.is_singleton() && self.metric != IsometryMetric::Embedded
-    }
-
     /// The weights `(J, I)` of the left and the right side.
     fn weights(&self) -> (f64, f64) {
         (self.grid.right.count() as f64, self.grid.left.count() as f64)
-    }
-
-    /// The gradient at a single pair, and what [`LiftedDirection`] says of it.
-    fn singleton_gradient<B: Linalg>(
-        &self,
-        b: &B,
-        x: FactorsRef<'_, B>,
-        egrad: FactorsRef<'_, B>,
-        out: FactorsMut<'_, B>,
-        mut correction: MatsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        scope.nest(|scope| {
-            let small = self.grid.small_dims(x.problems());
-            let (mut gu, mut vg, mut k) = (scope.take(small), scope.take(small), scope.take(small));
-            b.gemm(1.0, egrad.left.t(), x.left.n(), Overwrite, gu.as_mut());
-            b.gemm(1.0, x.right.t(), egrad.right.n(), Overwrite, vg.as_mut());
-            b.axpby(Coef::Host(0.5), gu.as_ref(), 0.0, k.as_mut());
-            b.axpby(Coef::Host(0.5), vg.as_ref(), 1.0, k.as_mut());
-            b.fill(0.0, correction.as_mut());
-            match self.metric {
-                IsometryMetric::Canonical => {
-                    // M_U^T U = G_U^T U - K^T and V^T M_V = V^T G_V - K^T.
-                    let mut transposed = scope.take(small);
-                    b.copy(k.as_ref().t(), transposed.as_mut());
-                    for mut middle in [gu, vg] {
-                        b.axpby(Coef::Host(-1.0), transposed.as_ref(), 1.0, middle.as_mut());
-                        b.dot(-0.5, middle.as_ref(), middle.as_ref(), 1.0, correction.as_mut());
-                    }
-                }
-                IsometryMetric::Quotient | IsometryMetric::Embedded => b.take_part(Part::Sym, k.as_mut()),
-            }
-            b.gemm(-1.0, x.left.n(), k.as_ref().n(), Add(1.0, egrad.left), out.left);
-            b.gemm(-1.0, x.right.n(), k.as_ref().t(), Add(1.0, egrad.right), out.right);
-        });
-    }
-
-    /// The gradient from the middles `U_i^T G_i` of all blocks, at once for all metrics.
-    fn grid_gradient<B: Linalg>(
-        &self,
-        b: &B,
-        x: FactorsRef<'_, B>,
-        egrad: FactorsRef<'_, B>,
-        out: FactorsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        let (j, i) = self.weights();
-        let sides = [
-            (1.0 / j, &self.grid.left, x.left, egrad.left),
-            (1.0 / i, &self.grid.right, x.right, egrad.right),
-        ];
-        scope.nest(|scope| {
-            let small = self.grid.small_dims(x.problems());
-            let mut stacks = sides.map(|(_, blocks, ..)| scope.take(middles::dims(blocks, small)));
-            for ((share, blocks, u, g), k) in sides.into_iter().zip(&mut stacks) {
-                match self.metric {
-                    IsometryMetric::Canonical => middles::of(b, blocks, g, u, k.as_mut()),
-                    IsometryMetric::Quotient | IsometryMetric::Embedded => {
-                        middles::of(b, blocks, u, g, k.as_mut());
-                    }
-                }
-                b.map(Map::Scale(share), k.as_mut());
-            }
-            let mut common = scope.take(small);
-            if self.metric == IsometryMetric::Embedded {
-                self.common_part(b, stacks.each_ref().map(MatsMut::as_ref), common.as_mut(), scope);
-            }
-            let signs = [1.0, -1.0];
-            for ((((share, blocks, u, g), mut k), out), sign) in
-                sides.into_iter().zip(stacks).zip([out.left, out.right]).zip(signs)
-            {
-                let mut each = k.as_mut().reshape(Dims { batch: small.batch * blocks.count(), ..small });
-                if self.metric != IsometryMetric::Canonical {
-                    b.take_part(Part::Sym, each.as_mut());
-                }
-                if self.metric == IsometryMetric::Embedded {
-                    b.axpby(Coef::Host(sign), common.as_ref(), 1.0, each);
-                }
-                middles::difference(b, blocks, (share, g), u, k.as_ref(), out);
-            }
-        });
-    }
-
-    /// The stacked `K_i` of both sides that the projection of `(M_U, M_V)` takes off as `U_i K_i`:
-    /// `sym(U_i^T M_Ui) + Omega`.
-    fn normal_part<'s, B: Linalg>(
-        &self,
-        b: &B,
-        x: FactorsRef<'_, B>,
-        v: FactorsRef<'_, B>,
-        scope: &'s Scope<'_, B>,
-    ) -> [MatsMut<'s, B>; 2] {
-        let (j, i) = self.weights();
-        let sides = [(j, &self.grid.left, x.left, v.left), (i, &self.grid.right, x.right, v.right)];
-        let small = self.grid.small_dims(x.problems());
-        let mut middles = sides.map(|(_, blocks, ..)| scope.take(middles::dims(blocks, small)));
-        scope.nest(|scope| {
-            let (mut omega, mut skew) = (scope.take(small), scope.take(small));
-            b.fill(0.0, omega.as_mut());
-            // K_i = U_i^T M_i, of which the symmetric part goes; the skew parts of all blocks make Omega.
-            for ((weight, blocks, u, m), k) in sides.into_iter().zip(&mut middles) {
-                middles::of(b, blocks, u, m, k.as_mut());
-                middles::sum(b, weight / (2.0 * i * j), k.as_ref(), skew.as_mut());
-                b.take_part(Part::Skew, skew.as_mut());
-                b.axpby(Coef::Host(1.0), skew.as_ref(), 1.0, omega.as_mut());
-            }
-            for ((_, blocks, ..), k) in sides.into_iter().zip(&mut middles) {
-                let each = Dims { batch: small.batch * blocks.count(), ..small };
-                let mut coefficients = k.as_mut().reshape(each);
-                b.take_part(Part::Sym, coefficients.as_mut());
-                b.axpby(Coef::Host(1.0), omega.as_ref(), 1.0, coefficients);
-            }
-        });
-        middles
-    }
-
-    /// Subtracts half of `J <U_i^T M_Ui, U_i^T N_Ui>` and of `I <V_j^T M_Vj, V_j^T N_Vj>`, `N = M` if not given.
-    fn subtract_canonical<B: Linalg>(
-        &self,
-        b: &B,
-        x: FactorsRef<'_, B>,
-        m: FactorsRef<'_, B>,
-        n: Option<FactorsRef<'_, B>>,
-        mut out: MatsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        let (j, i) = self.weights();
-        let sides = [
-            (j, &self.grid.left, x.left, m.left, n.map(|n| n.left)),
-            (i, &self.grid.right, x.right, m.right, n.map(|n| n.right)),
-        ];
-        for (weight, blocks, u, m, n) in sides {
-            scope.nest(|scope| {
-                let dims = middles::dims(blocks, self.grid.small_dims(x.problems()));
-                let (mut km, mut kn) = (scope.take(dims), scope.take(dims));
-                middles::of(b, blocks, u, m, km.as_mut());
-                let kn = match n {
-                    Some(n) => {
-                        middles::of(b, blocks, u, n, kn.as_mut());
-                        kn.as_ref()
-                    }
-                    None => km.as_ref(),
-                };
-                b.dot(-0.5 * weight, km.as_ref(), kn, 1.0, out.as_mut());
-            });
-        }
-    }
-
-    /// Adds to `out` what distinguishes `<m, n>`, `|m|^2` if `n` is not given, from the quotient metric's.
-    fn correct<B: Linalg>(
-        &self,
-        b: &B,
-        x: FactorsRef<'_, B>,
-        m: FactorsRef<'_, B>,
-        n: Option<FactorsRef<'_, B>>,
-        out: MatsMut<'_, B>,
-        scope: &Scope<'_, B>,
-    ) {
-        match self.metric {
-            IsometryMetric::Quotient => {}
-            IsometryMetric::Canonical => self.subtract_canonical(b, x, m, n, out, scope),
-            IsometryMetric::Embedded => self.subtract_cross_terms(b, x, m, n, out, scope),
-        }
     }
 }
 
@@ -304,14 +133,10 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        if self.has_singleton_gradient() {
-            scope.nest(|scope| {
-                let correction = scope.take(Dims::scalars(at.x.problems()));
-                scope.nest(|scope| self.singleton_gradient(b, at.x, egrad, out, correction, scope));
-            });
-            return;
-        }
-        self.grid_gradient(b, at.x, egrad, out, scope);
+        scope.nest(|scope| {
+            let parts = self.gradient_parts(b, at.x, egrad, scope);
+            self.gradient(b, at.x, egrad, &parts.k, out);
+        });
     }
 
     fn inner(
@@ -326,19 +151,19 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         let (j, i) = self.weights();
         b.dot(j, u.left, v.left, 0.0, out.as_mut());
         b.dot(i, u.right, v.right, 1.0, out.as_mut());
-        self.correct(b, at.x, u, Some(v), out, scope);
+        if self.metric != IsometryMetric::Quotient {
+            scope.nest(|scope| {
+                let [u, v] = [u, v].map(|v| self.overlaps(b, at.x, v, scope));
+                self.correct(b, &u, &v, out, scope);
+            });
+        }
     }
 
     fn project(&self, b: &B, at: Base<'_, B, Self>, mut v: FactorsMut<'_, B>, scope: &Scope<'_, B>) {
         scope.nest(|scope| {
-            let k = self.normal_part(b, at.x, v.as_ref(), scope);
-            let sides = [
-                (&self.grid.left, at.x.left, v.left.as_mut()),
-                (&self.grid.right, at.x.right, v.right.as_mut()),
-            ];
-            for ((blocks, u, m), k) in sides.into_iter().zip(&k) {
-                middles::subtract(b, blocks, u, k.as_ref(), m);
-            }
+            let mut k = self.overlaps(b, at.x, v.as_ref(), scope);
+            self.normal_part(b, &mut k, scope);
+            self.take_off(b, at.x, &k, v.as_mut());
         });
     }
 
@@ -353,7 +178,12 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
     ) {
         // The lift is followed as it is.
         b.fill(0.0, direction.correction.as_mut());
-        self.correct(b, at.x, v, None, direction.correction.as_mut(), scope);
+        if self.metric != IsometryMetric::Quotient {
+            scope.nest(|scope| {
+                let own = self.overlaps(b, at.x, v, scope);
+                self.correct(b, &own, &own, direction.correction.as_mut(), scope);
+            });
+        }
     }
 
     fn aim_gradient(
@@ -361,27 +191,35 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         b: &B,
         at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        mut out: FactorsMut<'_, B>,
+        out: FactorsMut<'_, B>,
         direction: &mut LiftedDirection<B>,
-        health: HealthMut<'_, B>,
+        _: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        if self.has_singleton_gradient() {
-            self.singleton_gradient(b, at.x, egrad, out, direction.correction.as_mut(), scope);
-            return;
-        }
-        self.egrad_to_rgrad(b, at, egrad, out.as_mut(), scope);
-        if self.metric != IsometryMetric::Canonical {
-            self.aim(b, at, out.as_ref(), direction, health, scope);
-            return;
-        }
-        // |grad|^2 = <G, grad> in any metric on the factors.
-        let ((j, i), correction) = (self.weights(), &mut direction.correction);
-        b.fill(0.0, correction.as_mut());
-        for (weight, g, m) in [(j, egrad.left, out.left.as_ref()), (i, egrad.right, out.right.as_ref())] {
-            b.dot(1.0, g, m, 1.0, correction.as_mut());
-            b.dot(-weight, m, m, 1.0, correction.as_mut());
-        }
+        b.fill(0.0, direction.correction.as_mut());
+        scope.nest(|scope| {
+            let parts = self.gradient_parts(b, at.x, egrad, scope);
+            self.gradient(b, at.x, egrad, &parts.k, out);
+            if let Some(own) = &parts.own {
+                self.correct(b, own, own, direction.correction.as_mut(), scope);
+            }
+        });
+    }
+
+    fn aim_momentum(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        blend: Blend,
+        momentum: FactorsMut<'_, B>,
+        _: FactorsMut<'_, B>,
+        direction: &mut LiftedDirection<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        // A tangent momentum is projected to itself, at a price that only pending transports are worth.
+        self.blend(b, at.x, egrad, blend, momentum, direction.correction.as_mut(), scope);
     }
 
     fn norm(

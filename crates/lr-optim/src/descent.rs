@@ -10,20 +10,23 @@
 //! 6    x', frame', momentum <- homothety               skipped without weight decay
 //! ```
 //!
-//! What stands in brackets runs on a cadence of its own; see [`repairs`].
+//! What stands in brackets runs on a cadence of its own; see [`repairs`]. Where nothing comes between them, steps 1
+//! to 3 are one operation of the geometry, in which a projection of step 5 may wait for the next step 3; see
+//! [`Course`] and [`Timing`]. The momentum kept is then one whose projection is the momentum.
 
 mod config;
 mod measure;
 mod repairs;
+mod step;
 
 use crate::{BankMeasures, BankOptimizer, OptimError, RepairCounts, StateDict, StateError};
-use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, Scalar, Scope, Scratch};
+use lr_linalg::{DeviceError, Dims, Linalg, Mats, Scalar, Scratch};
 use lr_manifolds::{
-    Base, Factors, FactorsMut, FactorsRef, Health, HealthMut, Manifold, Ray, Retraction, State, Tangent,
-    Transport,
+    Factors, FactorsMut, FactorsRef, Health, Manifold, Retraction, State, Tangent, Timing, Transport,
 };
 use measure::{MEASURES, measure};
-use repairs::{Counters, KINDS};
+use repairs::KINDS;
+use step::{Course, step};
 
 pub use config::{Averaging, Cadence, DescentConfig, Normalization, RankGuard};
 
@@ -37,13 +40,16 @@ pub struct RiemannianDescent<B: Linalg, M: Manifold<B>, R, T> {
     progress: Progress,
 }
 
-/// The four choices that make an optimizer.
+/// The four choices that make an optimizer, and what follows from them.
 #[derive(Clone, Debug)]
 struct Rule<M, R, T> {
     manifold: M,
     retraction: R,
     transport: T,
     config: DescentConfig,
+    course: Course,
+    /// When the momentum is transported.
+    timing: Timing,
 }
 
 /// Steps taken, before the first of which the frames are not yet made, and the rate of the last.
@@ -132,7 +138,12 @@ where
         let workers = (0..slicing.workers)
             .map(|_| Worker::new(b, &manifold, size))
             .collect::<Result<_, DeviceError>>()?;
-        let rule = Rule { manifold, retraction, transport, config };
+        let course = Course::of(&config);
+        let timing = match course {
+            Course::Together if config.weight_decay == 0.0 => transport.timing(),
+            Course::Together | Course::InTurn => Timing::AfterRetraction,
+        };
+        let rule = Rule { manifold, retraction, transport, config, course, timing };
         Ok(Self {
             rule,
             slices,
@@ -146,149 +157,6 @@ where
     pub fn manifold(&self) -> &M {
         &self.rule.manifold
     }
-}
-
-/// One step of one slice of problems.
-#[allow(clippy::too_many_arguments)]
-fn step<B, M, R, T>(
-    b: &B,
-    rule: &Rule<M, R, T>,
-    progress: Progress,
-    slice: &mut Slice<B, M>,
-    worker: &mut Worker<B, M>,
-    mut x: FactorsMut<'_, B>,
-    egrad: FactorsRef<'_, B>,
-    lr: f64,
-) where
-    B: Linalg,
-    M: Manifold<B>,
-    R: Retraction<B, M>,
-    T: Transport<B, M>,
-{
-    let Rule { manifold, retraction, transport, config } = rule;
-    let Slice { momentum, frame, health, counts, .. } = slice;
-    let Worker { rgrad, direction, next, next_frame, gamma, scratch } = worker;
-    let mut health = health.as_mut();
-    let (mut counters, taken) = (Counters::new(counts), progress.steps + 1);
-    scratch.scope(|scope| {
-        if progress.steps == 0 {
-            let _span = tracing::trace_span!("factor").entered();
-            manifold.factor(b, x.as_ref(), frame, health.as_mut(), scope);
-        }
-        let at = Base { x: x.as_ref(), frame: &*frame };
-        let along_gradient = momentum.is_none()
-            && config.gradient_cadence == Cadence::Never
-            && !matches!(config.normalization, Normalization::Steepest(_));
-        if along_gradient {
-            let _span = tracing::trace_span!("aim_gradient").entered();
-            manifold.aim_gradient(b, at, egrad, rgrad.as_mut(), direction, health.as_mut(), scope);
-        } else {
-            let _span = tracing::trace_span!("egrad_to_rgrad").entered();
-            manifold.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
-            let (rgrad, health) = (rgrad.as_mut(), health.as_mut());
-            repairs::mend_gradient(
-                b,
-                manifold,
-                config,
-                taken,
-                at,
-                egrad,
-                rgrad,
-                health,
-                &mut counters,
-                scope,
-            );
-        }
-        if let Some(momentum) = momentum {
-            repairs::mend_momentum(b, manifold, config, taken, at, momentum.as_mut(), &mut counters, scope);
-            let weight = match config.averaging {
-                Averaging::Exponential => 1.0 - config.momentum,
-                Averaging::HeavyBall => 1.0,
-            };
-            momentum.as_mut().axpby(b, Coef::Host(weight), rgrad.as_ref(), config.momentum);
-        }
-        if let Normalization::Steepest(norm) = config.normalization {
-            let _span = tracing::trace_span!("steepest").entered();
-            if let Some(momentum) = momentum {
-                rgrad.as_mut().copy_from(b, momentum.as_ref());
-            }
-            manifold.steepest(b, at, norm, rgrad.as_mut(), direction, health.as_mut(), scope);
-        }
-        let tangent = match (&momentum, config.normalization) {
-            (None, _) | (_, Normalization::Steepest(_)) => rgrad.as_ref(),
-            (Some(momentum), _) => momentum.as_ref(),
-        };
-        if !along_gradient {
-            let _span = tracing::trace_span!("aim").entered();
-            manifold.aim(b, at, tangent, direction, health.as_mut(), scope);
-        }
-        let ray = Ray { at, tangent, direction: &*direction };
-        let t = {
-            let _span = tracing::trace_span!("norm").entered();
-            step_length(b, manifold, config, lr, ray, gamma, health.as_mut(), &mut counters, scope)
-        };
-        {
-            let _span = tracing::trace_span!("retract").entered();
-            retraction.retract(b, manifold, ray, t, next.as_mut(), next_frame, health.as_mut(), scope);
-            let next = next.as_mut();
-            repairs::reorthogonalize(
-                b,
-                manifold,
-                config,
-                taken,
-                next,
-                next_frame,
-                health,
-                &mut counters,
-                scope,
-            );
-        }
-        if let Some(momentum) = momentum {
-            let _span = tracing::trace_span!("transport").entered();
-            let to = Base { x: next.as_ref(), frame: &*next_frame };
-            match config.normalization {
-                Normalization::Steepest(_) => {
-                    transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
-                }
-                Normalization::None | Normalization::Unit { .. } => {
-                    let ray = Ray { at, tangent: momentum.as_ref(), direction: &*direction };
-                    transport.carry(b, manifold, ray, to, rgrad.as_mut(), scope);
-                    std::mem::swap(momentum, rgrad);
-                }
-            }
-        }
-        if config.weight_decay > 0.0 {
-            let shrink = 1.0 / (1.0 + lr * config.weight_decay);
-            manifold.dilate(b, shrink, next.as_mut(), next_frame, momentum.as_mut().map(Tangent::as_mut));
-        }
-        x.copy_from(b, next.as_ref());
-        std::mem::swap(frame, next_frame);
-    });
-}
-
-/// The signed length of the step along `ray`: a constant, or one device scalar a problem in `gamma`.
-#[allow(clippy::too_many_arguments)]
-fn step_length<'a, B: Linalg, M: Manifold<B>>(
-    b: &B,
-    manifold: &M,
-    config: &DescentConfig,
-    lr: f64,
-    ray: Ray<'_, B, M>,
-    gamma: &'a mut Mats<B>,
-    mut health: HealthMut<'_, B>,
-    counters: &mut Counters<'_, B>,
-    scope: &Scope<'_, B>,
-) -> Coef<'a, B> {
-    match (config.normalization, config.rank_guard) {
-        (Normalization::Unit { norm, clamp }, _) => {
-            manifold.norm(b, ray, norm, gamma.as_mut(), health.as_mut(), scope);
-            b.map(Map::Ratio { numerator: -lr, floor: clamp }, gamma.as_mut());
-        }
-        (_, RankGuard::Limit { .. }) => b.fill(-lr, gamma.as_mut()),
-        (_, RankGuard::Off | RankGuard::Report) => return Coef::Host(-lr),
-    }
-    repairs::limit_step(b, manifold, config.rank_guard, ray, gamma.as_mut(), health, counters, scope);
-    Coef::Device(gamma.as_ref())
 }
 
 impl<B, M, R, T> BankOptimizer<B> for RiemannianDescent<B, M, R, T>

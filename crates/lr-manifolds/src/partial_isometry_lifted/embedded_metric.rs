@@ -13,7 +13,7 @@
 //! replaces `A_i` by `A_i - d` and `B_j` by `B_j + d`, `d = (sum A_i - sum B_j)/(I + J)`. All sums run over the
 //! blocks of a stack, so that each is one product.
 
-use super::{PartialIsometryLifted, middles};
+use super::{PartialIsometryLifted, middles, parts::Stacks};
 use crate::{FactorsMut, FactorsRef};
 use lr_linalg::{
     Coef, Dims,
@@ -41,30 +41,22 @@ impl PartialIsometryLifted {
         });
     }
 
-    /// Adds the two cross terms of the inner product `<m, n>`, `|m|^2` if `n` is not given, to `out`.
+    /// Adds the two cross terms of the inner product `<m, n>` to `out`, given the overlaps of the two.
     pub(super) fn subtract_cross_terms<B: Linalg>(
         &self,
         b: &B,
-        x: FactorsRef<'_, B>,
-        m: FactorsRef<'_, B>,
-        n: Option<FactorsRef<'_, B>>,
+        m: &Stacks<'_, B>,
+        n: &Stacks<'_, B>,
         mut out: MatsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         scope.nest(|scope| {
-            let small = self.grid.small_dims(x.problems());
+            let small = self.grid.small_dims(out.dims().batch);
             let (mut omega, mut psi) = (scope.take(small), scope.take(small));
-            let mut cross = |weight: f64, m: FactorsRef<'_, B>, n: FactorsRef<'_, B>| {
-                b.gemm(1.0, x.left.t(), m.left.n(), Overwrite, omega.as_mut());
-                b.gemm(1.0, x.right.t(), n.right.n(), Overwrite, psi.as_mut());
-                b.dot(weight, omega.as_ref(), psi.as_ref(), 1.0, out.as_mut());
-            };
-            match n {
-                None => cross(-2.0, m, m),
-                Some(n) => {
-                    cross(-1.0, m, n);
-                    cross(-1.0, n, m);
-                }
+            for ([left, _], [_, right]) in [(m, n), (n, m)] {
+                middles::sum(b, 1.0, left.as_ref(), omega.as_mut());
+                middles::sum(b, 1.0, right.as_ref(), psi.as_mut());
+                b.dot(-1.0, omega.as_ref(), psi.as_ref(), 1.0, out.as_mut());
             }
         });
     }

@@ -2,8 +2,8 @@
 
 use super::{IsometryMetric, PartialIsometryLifted, middles};
 use crate::{
-    Base, FactorsMut, HealthMut, Manifold, Order, Ray, Retraction, StiefelRetraction, Transport, grid::Pass,
-    stiefel::follow,
+    Base, FactorsMut, HealthMut, Manifold, Order, Ray, Retraction, StiefelRetraction, Timing, Transport,
+    grid::Pass, stiefel::follow,
 };
 use lr_linalg::{Coef, Dims, Linalg, MatsMut, MatsRef, Scope};
 
@@ -96,6 +96,10 @@ impl<B: Linalg> Transport<B, PartialIsometryLifted> for LiftedProjection {
         "projection"
     }
 
+    fn timing(&self) -> Timing {
+        Timing::WithNextGradient
+    }
+
     fn transport(
         &self,
         b: &B,
@@ -117,9 +121,10 @@ impl<B: Linalg> Transport<B, PartialIsometryLifted> for LiftedProjection {
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let v = ray.tangent;
         scope.nest(|scope| {
-            let (grid, k) = (&manifold.grid, manifold.normal_part(b, to.x, v, scope));
+            let mut k = manifold.overlaps(b, to.x, ray.tangent, scope);
+            manifold.normal_part(b, &mut k, scope);
+            let (grid, v) = (&manifold.grid, ray.tangent);
             let sides =
                 [(&grid.left, to.x.left, v.left, out.left), (&grid.right, to.x.right, v.right, out.right)];
             for ((blocks, u, v, out), k) in sides.into_iter().zip(&k) {

@@ -2,7 +2,7 @@
 
 use super::{Normalization, Progress, RankGuard, Rule, Slice, Worker};
 use lr_linalg::{Linalg, Map, MatsMut};
-use lr_manifolds::{Base, FactorsRef, Manifold, NormKind, Ray, Tangent};
+use lr_manifolds::{Base, FactorsRef, Manifold, NormKind, Ray, Timing};
 
 /// Columns of a slice's measures, `[problems, 1, MEASURES]`.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(super) enum Column {
 /// Number of [`Column`]s.
 pub(super) const MEASURES: usize = 6;
 
-/// Fills `slice.measures` at `x`; the momentum is the one before this step's gradient.
+/// Fills `slice.measures` at `x`; the momentum is the one before this step's gradient, transported to `x`.
 pub(super) fn measure<B: Linalg, M: Manifold<B>, R, T>(
     b: &B,
     rule: &Rule<M, R, T>,
@@ -28,9 +28,9 @@ pub(super) fn measure<B: Linalg, M: Manifold<B>, R, T>(
     x: FactorsRef<'_, B>,
     egrad: FactorsRef<'_, B>,
 ) {
-    let Rule { manifold, config, .. } = rule;
+    let Rule { manifold, config, timing, .. } = rule;
     let Slice { momentum, frame, health, measures, .. } = slice;
-    let Worker { rgrad, direction, gamma, scratch, .. } = worker;
+    let Worker { rgrad, direction, next, gamma, scratch, .. } = worker;
     let mut health = health.as_mut();
     let column = |c: Column| c as usize..c as usize + 1;
     scratch.scope(|scope| {
@@ -39,7 +39,16 @@ pub(super) fn measure<B: Linalg, M: Manifold<B>, R, T>(
         }
         let at = Base { x, frame: &*frame };
         manifold.egrad_to_rgrad(b, at, egrad, rgrad.as_mut(), scope);
-        let tangent = momentum.as_ref().map_or(rgrad.as_ref(), Tangent::as_ref);
+        let tangent = match (momentum, timing) {
+            (None, _) => rgrad.as_ref(),
+            (Some(momentum), Timing::AfterRetraction) => momentum.as_ref(),
+            (Some(momentum), Timing::WithNextGradient) => {
+                // The step's room for the next point is free.
+                next.as_mut().copy_from(b, momentum.as_ref());
+                manifold.project(b, at, next.as_mut(), scope);
+                next.as_ref()
+            }
+        };
         for (c, v) in [(Column::GradientNorm, rgrad.as_ref()), (Column::MomentumNorm, tangent)] {
             manifold.aim(b, at, v, direction, health.as_mut(), scope);
             let ray = Ray { at, tangent: v, direction: &*direction };
