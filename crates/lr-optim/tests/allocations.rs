@@ -72,7 +72,10 @@ fn a_warm_step_allocates_nothing() {
         };
         let start = Factors::zeros(&b, &grid, problems).unwrap();
         optimizers(&b, &grid, problems, &start).into_iter().for_each(|named| settles(&grid, named));
-        for grid in [grid, Grid::new(&[24, 16], &[11, 11, 11], 8)] {
+        let blocks = Grid::new(&[24, 16], &[11, 11, 11], 8);
+        let start = Factors::zeros(&b, &blocks, problems).unwrap();
+        optimizers(&b, &blocks, problems, &start).into_iter().for_each(|named| settles(&blocks, named));
+        for grid in [grid, blocks] {
             rivals(&b, &grid, problems).into_iter().for_each(|named| settles(&grid, named));
         }
     });
