@@ -7,6 +7,7 @@
 //! | step | equation |
 //! |---|---|
 //! | gradient | `S = sym(U^T G_U + V^T G_V)/2`, `C = G_U - U S`, `D = G_V - V S` |
+//! | momentum | `nu M + w grad` is the gradient's projection of `nu M + w (G_U, G_V)`, for tangent `M` |
 //! | retraction | the SVD retraction's bases with all singular values set to 1 |
 //! | transport | projection onto the fixed-rank tangent space, then `K = sym(U^T C + V^T D)/2` removed |
 //!

@@ -13,7 +13,8 @@
 //!
 //! Projection and transport: `M' = M - U sym(U^T M)` factor by factor, then
 //! `Omega = (J sum U_i^T M'_Ui + I sum V_j^T M'_Vj)/(2 I J)` removed from all of them. The singleton
-//! gradients average what the two sides say, which repairs an inconsistent gradient at no cost.
+//! gradients average what the two sides say, which repairs an inconsistent gradient at no cost. A momentum
+//! waits for its transport until the next gradient has a part to take off as well (see [`parts`]).
 
 mod embedded_metric;
 mod middles;

@@ -220,7 +220,7 @@ impl PartialIsometryLifted {
             match gradient.own {
                 None => self.normal_part(b, &mut k, scope),
                 Some(mut own) => {
-                    // U_i^T (nu P(M) + w grad), from U_i^T P(M) = U_i^T M - K_M.
+                    // U_i^T (nu P(M) + w grad), from U_i^T P(M) = U_i^T M - K_M, which is skew.
                     for (own, k) in own.iter_mut().zip(&k) {
                         b.axpby(Coef::Host(nu), k.as_ref(), weight, own.as_mut());
                     }
