@@ -32,8 +32,8 @@ pub use direction::PullbackDirection;
 pub use frame::PullbackFrame;
 
 use crate::{
-    Base, EmbeddedProjection, FactorsMut, FactorsRef, GradientRepair, Grid, HealthMut, Manifold, NormKind,
-    Ray, ShapeError, Transport, guard,
+    Base, Blend, EmbeddedProjection, FactorsMut, FactorsRef, GradientRepair, Grid, HealthMut, Manifold,
+    NormKind, Ray, ShapeError, Timing, Transport, guard,
     manifold::orthogonality_of,
     repair,
     xky::{self, Middle},
@@ -174,6 +174,26 @@ impl<B: Linalg> Manifold<B> for FixedRankPullback {
         scope: &Scope<'_, B>,
     ) {
         direction.aim(b, at, v, scope);
+    }
+
+    fn aim_momentum(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        blend: Blend,
+        mut momentum: FactorsMut<'_, B>,
+        _: FactorsMut<'_, B>,
+        direction: &mut PullbackDirection<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        if blend.transport == Timing::WithNextGradient {
+            self.project(b, at, momentum.as_mut(), scope);
+        }
+        // The gradient given is the gradient.
+        momentum.axpby(b, Coef::Host(blend.weight), egrad, blend.nu);
+        direction.aim(b, at, momentum.as_ref(), scope);
     }
 
     fn norm(
