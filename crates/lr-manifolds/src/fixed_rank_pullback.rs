@@ -196,6 +196,10 @@ impl<B: Linalg> Manifold<B> for FixedRankPullback {
         direction.aim(b, at, momentum.as_ref(), scope);
     }
 
+    fn takes_egrad(&self) -> bool {
+        true
+    }
+
     fn norm(
         &self,
         b: &B,

@@ -202,6 +202,11 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
         self.aim(b, at, momentum.as_ref(), direction, health, scope);
     }
 
+    /// Whether [`Manifold::egrad_to_rgrad`] only copies, so that a pulled-back gradient may be followed where it lies.
+    fn takes_egrad(&self) -> bool {
+        false
+    }
+
     /// Norm of the ray's tangent vector, `[problems, 1, 1]`.
     ///
     /// # Panics

@@ -55,7 +55,12 @@ pub(super) fn step<B, M, R, T>(
             manifold.factor(b, x.as_ref(), frame, health.as_mut(), scope);
         }
         let at = Base { x: x.as_ref(), frame: &*frame };
+        let in_place = *course == Course::Together && momentum.is_none() && manifold.takes_egrad();
         match (course, momentum.as_mut()) {
+            (Course::Together, None) if in_place => {
+                let _span = tracing::trace_span!("aim").entered();
+                manifold.aim(b, at, egrad, direction, health.as_mut(), scope);
+            }
             (Course::Together, None) => {
                 let _span = tracing::trace_span!("aim_gradient").entered();
                 manifold.aim_gradient(b, at, egrad, rgrad.as_mut(), direction, health.as_mut(), scope);
@@ -85,6 +90,7 @@ pub(super) fn step<B, M, R, T>(
             }
         }
         let tangent = match (&momentum, config.normalization) {
+            (None, _) if in_place => egrad,
             (None, _) | (_, Normalization::Steepest(_)) => rgrad.as_ref(),
             (Some(momentum), _) => momentum.as_ref(),
         };
