@@ -230,11 +230,15 @@ pub(super) fn dot<T: Scalar>(x: &[T], y: &[T]) -> f64 {
 /// Whether all `|x|` are at most `bound`; no NaN is.
 pub(super) fn all_within<T: Scalar>(bound: f64, x: Panel<'_, T>) -> bool {
     let x = if x.is_packed() { x.flat() } else { x };
+    // Nothing lies between the bound and the nearest number, which may be infinite.
+    let nearest = T::from_f64(bound);
+    let below = nearest.to_f64() > bound;
     Arch::new().dispatch(|| {
-        (0..x.rows()).all(|i| {
-            let within = |chunk: &[T]| chunk.iter().fold(true, |ok, x| ok & (x.to_f64().abs() <= bound));
-            x.row(i).chunks(512).all(within)
-        })
+        let within = |chunk: &[T]| match below {
+            true => chunk.iter().fold(true, |ok, &x| ok & (Scalar::abs(x) < nearest)),
+            false => chunk.iter().fold(true, |ok, &x| ok & (Scalar::abs(x) <= nearest)),
+        };
+        (0..x.rows()).all(|i| x.row(i).chunks(512).all(within))
     })
 }
 
