@@ -49,6 +49,12 @@ pub trait Simd<T>: Copy {
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a b + c`, rounded once where the processor can.
     unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The larger of `|a|` and `b`, which is no NaN; a NaN in `a` is passed over.
+    unsafe fn max_abs(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The largest element, none of which is NaN.
+    unsafe fn largest(a: Self::Vector) -> T;
+    /// One bit for every element of `a` of this size, the first the lowest.
+    unsafe fn where_abs(a: Self::Vector, size: Self::Vector) -> u32;
     /// Runs a kernel compiled for the instruction set.
     unsafe fn vectorize<K: Kernel<T>>(kernel: K) -> K::Output;
 }
@@ -156,6 +162,18 @@ macro_rules! portable {
                     std::array::from_fn(|i| a[i] * b[i] + c[i])
                 }
             }
+            #[inline(always)]
+            unsafe fn max_abs(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                std::array::from_fn(|i| if a[i].abs() > b[i] { a[i].abs() } else { b[i] })
+            }
+            #[inline(always)]
+            unsafe fn largest(a: Self::Vector) -> $t {
+                a.into_iter().fold(a[0], |largest, x| if x > largest { x } else { largest })
+            }
+            #[inline(always)]
+            unsafe fn where_abs(a: Self::Vector, size: Self::Vector) -> u32 {
+                (0..$lanes).fold(0, |bits, i| bits | u32::from(a[i].abs() == size[i]) << i)
+            }
             #[inline]
             unsafe fn vectorize<K: Kernel<$t>>(kernel: K) -> K::Output {
                 // SAFETY: the caller's.
@@ -170,274 +188,7 @@ portable!(f32, 4);
 portable!(f64, 2);
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Kernel, Simd};
-    use std::arch::x86_64::*;
-
-    /// 128 bits, which every processor of this kind has: 16 registers.
-    #[derive(Clone, Copy)]
-    pub struct Sse2;
-
-    /// 256 bits with fused multiply-add: 16 registers.
-    #[derive(Clone, Copy)]
-    pub struct Avx2;
-
-    /// 512 bits: 32 registers.
-    #[derive(Clone, Copy)]
-    pub struct Avx512;
-
-    unsafe fn sse2<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
-        drop(super::CleanRegisters);
-        // SAFETY: the caller's.
-        unsafe { kernel.run::<S>() }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
-        // SAFETY: the caller's.
-        unsafe { kernel.run::<S>() }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<T, S: Simd<T>, K: Kernel<T>>(kernel: K) -> K::Output {
-        // SAFETY: the caller's.
-        unsafe { kernel.run::<S>() }
-    }
-
-    macro_rules! simd {
-        ($set:ident, $t:ty, $vector:ty, $mask:ty, $width:literal, $height:expr, $run:ident, $name:ident,
-         $splat:ident, $load:ident, $store:ident, $load_part:ident, $store_part:ident, $mul:ident,
-         $mul_add:ident) => {
-            impl Simd<$t> for $set {
-                type Vector = $vector;
-                type Mask = $mask;
-                const LANES: usize = size_of::<$vector>() / size_of::<$t>();
-                const WIDTH: usize = $width;
-                const HEIGHT: (usize, usize) = $height;
-                #[inline(always)]
-                unsafe fn splat(x: $t) -> Self::Vector {
-                    // SAFETY: the caller's.
-                    unsafe { $splat(x) }
-                }
-                #[inline(always)]
-                unsafe fn load(from: *const $t) -> Self::Vector {
-                    // SAFETY: the caller's.
-                    unsafe { $load(from) }
-                }
-                #[inline(always)]
-                unsafe fn store(x: Self::Vector, to: *mut $t) {
-                    // SAFETY: the caller's.
-                    unsafe { $store(to, x) }
-                }
-                #[inline(always)]
-                unsafe fn mask(count: usize) -> $mask {
-                    // SAFETY: the caller's.
-                    unsafe { $name(count) }
-                }
-                #[inline(always)]
-                unsafe fn load_part(mask: $mask, from: *const $t) -> Self::Vector {
-                    // SAFETY: the caller's.
-                    unsafe { $load_part(mask, from) }
-                }
-                #[inline(always)]
-                unsafe fn store_part(mask: $mask, x: Self::Vector, to: *mut $t) {
-                    // SAFETY: the caller's.
-                    unsafe { $store_part(to, mask, x) }
-                }
-                #[inline(always)]
-                unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector {
-                    // SAFETY: the caller's.
-                    unsafe { $mul(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
-                    // SAFETY: the caller's.
-                    unsafe { $mul_add(a, b, c) }
-                }
-                #[inline]
-                unsafe fn vectorize<K: Kernel<$t>>(kernel: K) -> K::Output {
-                    // SAFETY: the caller's.
-                    unsafe { $run::<$t, Self, K>(kernel) }
-                }
-            }
-        };
-    }
-    /// Ones, then zeros: a window of them is the mask of a vector of four or eight elements.
-    static WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    #[inline(always)]
-    unsafe fn bits16(count: usize) -> __mmask16 {
-        (1 << count) - 1
-    }
-    #[inline(always)]
-    unsafe fn bits8(count: usize) -> __mmask8 {
-        (1 << count) - 1
-    }
-    #[inline(always)]
-    unsafe fn window32(count: usize) -> __m256i {
-        // SAFETY: the caller's; `count` is at most eight.
-        unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - count).cast()) }
-    }
-    #[inline(always)]
-    unsafe fn window64(count: usize) -> __m256i {
-        // SAFETY: the caller's; `count` is at most four.
-        unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - 2 * count).cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_part32(mask: __m256i, from: *const f32) -> __m256 {
-        // SAFETY: the caller's.
-        unsafe { _mm256_maskload_ps(from, mask) }
-    }
-    #[inline(always)]
-    unsafe fn load_part64(mask: __m256i, from: *const f64) -> __m256d {
-        // SAFETY: the caller's.
-        unsafe { _mm256_maskload_pd(from, mask) }
-    }
-
-    #[inline(always)]
-    unsafe fn count(count: usize) -> usize {
-        count
-    }
-    #[inline(always)]
-    unsafe fn mul_add32(a: __m128, b: __m128, c: __m128) -> __m128 {
-        // SAFETY: the caller's.
-        unsafe { _mm_add_ps(_mm_mul_ps(a, b), c) }
-    }
-    #[inline(always)]
-    unsafe fn mul_add64(a: __m128d, b: __m128d, c: __m128d) -> __m128d {
-        // SAFETY: the caller's.
-        unsafe { _mm_add_pd(_mm_mul_pd(a, b), c) }
-    }
-
-    macro_rules! part {
-        ($t:ty, $vector:ty, $load:ident, $load_part:ident, $store:ident, $store_part:ident) => {
-            #[inline(always)]
-            unsafe fn $load_part(count: usize, from: *const $t) -> $vector {
-                let mut x = [0.0; size_of::<$vector>() / size_of::<$t>()];
-                // SAFETY: the caller's.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(from, x.as_mut_ptr(), count);
-                    $load(x.as_ptr())
-                }
-            }
-            #[inline(always)]
-            unsafe fn $store_part(to: *mut $t, count: usize, x: $vector) {
-                let mut all = [0.0; size_of::<$vector>() / size_of::<$t>()];
-                // SAFETY: the caller's.
-                unsafe {
-                    $store(all.as_mut_ptr(), x);
-                    std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
-                }
-            }
-        };
-    }
-    part!(f32, __m128, _mm_loadu_ps, first32, _mm_storeu_ps, store_first32);
-    part!(f64, __m128d, _mm_loadu_pd, first64, _mm_storeu_pd, store_first64);
-
-    simd!(
-        Sse2,
-        f32,
-        __m128,
-        usize,
-        2,
-        (4, 8),
-        sse2,
-        count,
-        _mm_set1_ps,
-        _mm_loadu_ps,
-        _mm_storeu_ps,
-        first32,
-        store_first32,
-        _mm_mul_ps,
-        mul_add32
-    );
-    simd!(
-        Sse2,
-        f64,
-        __m128d,
-        usize,
-        2,
-        (4, 8),
-        sse2,
-        count,
-        _mm_set1_pd,
-        _mm_loadu_pd,
-        _mm_storeu_pd,
-        first64,
-        store_first64,
-        _mm_mul_pd,
-        mul_add64
-    );
-    simd!(
-        Avx2,
-        f32,
-        __m256,
-        __m256i,
-        2,
-        (6, 8),
-        avx2,
-        window32,
-        _mm256_set1_ps,
-        _mm256_loadu_ps,
-        _mm256_storeu_ps,
-        load_part32,
-        _mm256_maskstore_ps,
-        _mm256_mul_ps,
-        _mm256_fmadd_ps
-    );
-    simd!(
-        Avx2,
-        f64,
-        __m256d,
-        __m256i,
-        2,
-        (6, 8),
-        avx2,
-        window64,
-        _mm256_set1_pd,
-        _mm256_loadu_pd,
-        _mm256_storeu_pd,
-        load_part64,
-        _mm256_maskstore_pd,
-        _mm256_mul_pd,
-        _mm256_fmadd_pd
-    );
-    simd!(
-        Avx512,
-        f32,
-        __m512,
-        __mmask16,
-        4,
-        (6, 8),
-        avx512,
-        bits16,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_maskz_loadu_ps,
-        _mm512_mask_storeu_ps,
-        _mm512_mul_ps,
-        _mm512_fmadd_ps
-    );
-    simd!(
-        Avx512,
-        f64,
-        __m512d,
-        __mmask8,
-        4,
-        (6, 8),
-        avx512,
-        bits8,
-        _mm512_set1_pd,
-        _mm512_loadu_pd,
-        _mm512_storeu_pd,
-        _mm512_maskz_loadu_pd,
-        _mm512_mask_storeu_pd,
-        _mm512_mul_pd,
-        _mm512_fmadd_pd
-    );
-}
+mod x86;
 
 macro_rules! vectors {
     ($t:ty) => {

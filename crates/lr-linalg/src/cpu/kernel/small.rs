@@ -5,7 +5,7 @@ use super::{
     Isa,
     cholesky::{BLOCK, Cholesky},
     gemm::{Gemm, Strided},
-    general::InvertGeneral,
+    general::{InvertGeneral, Window},
     simd::{Kernel, Simd, run_on},
     transpose::transpose,
     triangular::InvertUpper,
@@ -112,39 +112,43 @@ pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Res
     }
     let n = a.rows();
     let stride = n.next_multiple_of(BLOCK);
-    let needed = array_of::<T>(n * stride)
-        .and(array_of::<T>(2 * BLOCK * stride))
-        .and(array_of::<usize>(n))
-        .and(array_of::<usize>(n));
+    let needed = array_of::<T>(stride * stride)
+        .and(array_of::<T>(n * BLOCK))
+        .and(array_of::<T>(stride))
+        .and(array_of::<T>(stride))
+        .and(array_of::<T>(Window::<T>::len(stride)))
+        .and(array_of::<usize>(stride));
     with_stack(needed, |stack| {
-        let (mut x, stack) = carve::<T>(n * stride, stack);
-        let (mut buffers, stack) = carve::<T>(2 * BLOCK * stride, stack);
-        let (mut pivots, stack) = carve::<usize>(n, stack);
-        let (mut places, _) = carve::<usize>(n, stack);
-        for (to, i) in x.chunks_exact_mut(stride).zip(0..n) {
-            to[..n].copy_from_slice(a.row(i));
-        }
-        let (columns, rows) = buffers.split_at_mut(BLOCK * stride);
+        let (mut x, stack) = carve::<T>(stride * stride, stack);
+        let (mut coefficients, stack) = carve::<T>(n * BLOCK, stack);
+        let (mut free, stack) = carve::<T>(stride, stack);
+        let (mut keep, stack) = carve::<T>(stride, stack);
+        let (mut window, stack) = carve::<T>(Window::<T>::len(stride), stack);
+        let (mut order, _) = carve::<usize>(stride, stack);
+        (0..stride).for_each(|k| order[k] = k);
+        elementwise::copy(
+            a.as_panel(),
+            PanelMut::from_slice(&mut x, stride, stride).split_rows(n).0.split_cols(n).0,
+        );
         let kernel = InvertGeneral {
             n,
             a: x.as_mut_ptr(),
             stride,
-            columns: columns.as_mut_ptr(),
-            rows: rows.as_mut_ptr(),
-            pivots: pivots.as_mut_ptr(),
+            coefficients: coefficients.as_mut_ptr(),
+            free: free.as_mut_ptr(),
+            keep: keep.as_mut_ptr(),
+            window: Window::new(&mut window),
+            order: order.as_mut_ptr(),
         };
         // SAFETY: all have the lengths that the kernel asks for, and `isa` was detected.
         if !unsafe { run_on(isa, kernel) } {
             return Err(Singular);
         }
-        if !elementwise::all_within(f64::MAX, Panel::from_slice(&x, n, stride)) {
+        if !elementwise::all_within(f64::MAX, Panel::from_slice(&x, stride, stride)) {
             return Err(Singular);
         }
-        // Exchanges of rows become exchanges of columns, the last first.
-        (0..n).for_each(|k| places[k] = k);
-        (0..n).rev().for_each(|k| places.swap(k, pivots[k]));
-        for (i, from) in x.chunks_exact(stride).enumerate() {
-            a.row_mut(i).iter_mut().zip(&*places).for_each(|(x, &place)| *x = from[place]);
+        for (from, &row) in x.chunks_exact(stride).zip(&*order).take(n) {
+            a.row_mut(row).copy_from_slice(&from[..n]);
         }
         Ok(())
     })
