@@ -235,7 +235,7 @@ impl<T: Scalar, E: Engine<T>> Blas for Cpu<T, E> {
             let x = panel(x, p, batch);
             let mut one = one.into_panel();
             let out = &mut one.row_mut(0)[0];
-            *out = (0..x.rows()).fold(*out, |largest, i| kernel::max_abs_with_nan(largest, x.row(i)));
+            *out = kernel::max_abs_with_nan(*out, x);
         });
     }
 

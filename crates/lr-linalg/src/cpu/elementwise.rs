@@ -117,12 +117,12 @@ pub(super) fn multiply<T: Scalar>(x: Panel<'_, T>, mut y: PanelMut<'_, T>) {
 }
 
 /// The largest of `start` and the absolute values; NaN wins.
-pub(super) fn max_abs_with_nan<T: Scalar>(start: T, x: &[T]) -> T {
-    x.iter().fold(start, |largest, &x| {
-        let x = Scalar::abs(x);
-        // Neither smaller nor equal: larger, or not a number.
-        if x <= largest || largest.to_f64().is_nan() { largest } else { x }
-    })
+pub(super) fn max_abs_with_nan<T: Scalar>(start: T, x: Panel<'_, T>) -> T {
+    if start.to_f64().is_nan() || !all_within(f64::INFINITY, x) {
+        return T::from_f64(f64::NAN);
+    }
+    let largest = max_abs(x);
+    if largest > start { largest } else { start }
 }
 
 /// The symmetric or skew part of a square panel, two mirrored tiles at a time.
@@ -245,14 +245,19 @@ pub(super) fn all_within<T: Scalar>(bound: f64, x: Panel<'_, T>) -> bool {
 /// Largest absolute value of a panel; NaN entries are passed over.
 pub(super) fn max_abs<T: Scalar>(x: Panel<'_, T>) -> T {
     let x = if x.is_packed() { x.flat() } else { x };
+    let larger = |largest: T, x: T| if Scalar::abs(x) > largest { Scalar::abs(x) } else { largest };
     Arch::new().dispatch(|| {
         let mut largest = [T::ZERO; LANES];
         for i in 0..x.rows() {
-            for chunk in x.row(i).chunks(LANES) {
-                for (largest, &x) in largest.iter_mut().zip(chunk) {
-                    let x = Scalar::abs(x);
-                    *largest = if x > *largest { x } else { *largest };
+            let chunks = x.row(i).chunks_exact(LANES);
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    largest[lane] = larger(largest[lane], chunk[lane]);
                 }
+            }
+            for (largest, &x) in largest.iter_mut().zip(rest) {
+                *largest = larger(*largest, x);
             }
         }
         largest.into_iter().fold(T::ZERO, |a, b| if b > a { b } else { a })
@@ -272,4 +277,42 @@ pub(super) fn adamw<T: Scalar>(c: AdamWCoefficients, g: &[T], m: &mut [T], v: &m
             *x = decay * *x - step * (*m / (Scalar::sqrt(*v) * root + epsilon));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_within_bounds<T: Scalar>() {
+        let within = |bound: f64, x: f64| {
+            // In the last place of a long row.
+            let mut row = vec![T::ZERO; 1000];
+            row[999] = T::from_f64(x);
+            all_within(bound, Panel::from_slice(&row, 1, 1000))
+        };
+        for bound in [0.0, 1.0, 1.0 + 0.7 * T::EPSILON, 1.0 + 0.3 * T::EPSILON, f64::MAX, f64::INFINITY] {
+            for x in [0.0, 1.0, -1.0, 1.0 + T::EPSILON, -1.0 - T::EPSILON, 2.0, f64::INFINITY, f64::NAN] {
+                assert_eq!(within(bound, x), x.abs() <= bound, "{x} within {bound}");
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_between_two_numbers_are_kept() {
+        all_within_bounds::<f32>();
+        all_within_bounds::<f64>();
+    }
+
+    #[test]
+    fn the_largest_is_found_in_every_place_and_nan_wins() {
+        for (len, place) in [1, 31, 32, 33, 100].into_iter().flat_map(|n| [0, n / 2, n - 1].map(|p| (n, p))) {
+            let mut x = vec![0.5f32; len];
+            x[place] = -2.0;
+            let largest = |start: f32, x: &[f32]| max_abs_with_nan(start, Panel::from_slice(x, 1, x.len()));
+            assert_eq!((largest(0.0, &x), largest(3.0, &x)), (2.0, 3.0), "{place} of {len}");
+            assert!(largest(f32::NAN, &x).is_nan());
+            x[place] = f32::NAN;
+            assert!(largest(3.0, &x).is_nan(), "{place} of {len}");
+        }
+    }
 }
