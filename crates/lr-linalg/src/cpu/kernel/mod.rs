@@ -120,8 +120,8 @@ const LARGEST_SMALL: usize = 256;
 /// Largest order of a triangle that is inverted.
 const LARGEST_INVERTED: usize = 128;
 
-/// Rows of a right side, in multiples of the order, that pay for the inverse of a triangle.
-const TALL: usize = 2;
+/// Rows of a right side, in multiples of the order, that pay for the preparation of a triangle.
+const TALL: usize = 1;
 
 /// Whether [`cholesky`] is the right one for a matrix of order `n`.
 pub(super) fn takes_cholesky(n: usize) -> bool {

@@ -8,7 +8,7 @@ use super::{
     general::{InvertGeneral, Window},
     simd::{Kernel, Simd, run_on},
     transpose::transpose,
-    triangular::InvertUpper,
+    triangular::SolutionFactors,
 };
 use crate::{
     Op, Panel, PanelMut, Scalar, Triangle,
@@ -154,29 +154,8 @@ pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Res
     })
 }
 
-/// Largest ratio between diagonal elements of a triangle that is worth inverting.
-const LARGEST_RATIO: f64 = 64.0;
-
-/// Largest condition number `|T| |T^-1|`, in the norm of column sums, of a triangle that is inverted: the
-/// product with the inverse is off by so many roundings at most, where a solve adapts to its right side.
-const LARGEST_CONDITION: f64 = 1024.0;
-
-/// Columns of a solution computed together: fewer of the zeros in the inverse are multiplied.
-const PANEL: usize = 32;
-
-/// Rows of a right side copied at a time: with the copy of a panel of the inverse they stay in the
-/// first-level cache.
-const ROWS: usize = 24;
-
-/// Largest sum of sizes in a column of rows `stride` apart; NaN wins.
-fn largest_column<T: Scalar>(x: &[T], stride: usize, sums: &mut [T]) -> f64 {
-    sums.fill(T::ZERO);
-    for row in x.chunks_exact(stride) {
-        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += Scalar::abs(x));
-    }
-    let larger = |largest: f64, sum: f64| if sum <= largest { largest } else { sum };
-    sums.iter().map(|x| x.to_f64()).fold(0.0, larger)
-}
+/// Rows of a right side solved at a time: they stay in the first-level cache.
+const ROWS: usize = 32;
 
 /// What became of [`solve_right`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +166,7 @@ pub(in crate::cpu) enum Solved {
     No,
 }
 
-/// Solves `Y op(T) = X` in place of `x` by the inverse of a well-conditioned triangle.
+/// Solves `Y op(T) = X` in place of `x` by the inverses of well-conditioned blocks on the diagonal of a triangle.
 pub(in crate::cpu) fn solve_right<T: Scalar>(
     isa: Isa,
     triangle: Triangle,
@@ -196,74 +175,79 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
 ) -> Solved {
     let (n, m, stored) = (x.cols(), x.rows(), t.panel);
     let stride = n.next_multiple_of(BLOCK);
-    let diagonal = || (0..n).map(|i| stored.row(i)[i].to_f64().abs());
-    let (smallest, largest) =
-        diagonal().fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), x| (low.min(x), high.max(x)));
-    if !(largest <= LARGEST_RATIO * smallest && largest > 0.0 && largest < f64::INFINITY) {
-        return Solved::No;
-    }
-    let needed = array_of::<T>(n * stride)
-        .and(array_of::<T>(n * stride))
-        .and(array_of::<T>(ROWS * n))
-        .and(array_of::<T>(stride));
+    let needed =
+        array_of::<T>(stride * stride).and(array_of::<T>(stride * stride)).and(array_of::<T>(ROWS * BLOCK));
     with_stack(needed, |stack| {
-        let (mut r, stack) = carve::<T>(n * stride, stack);
-        let (mut inverse, stack) = carve::<T>(n * stride, stack);
-        let (mut block, stack) = carve::<T>(ROWS * n, stack);
-        let (mut sums, _) = carve::<T>(stride, stack);
-        // The upper triangle of T or T^T.
-        match triangle {
-            // SAFETY: `r` has `n` rows of `stride` elements, and `isa` was detected.
-            Triangle::Lower => unsafe {
-                run_on(isa, LoadLower { a: stored, to: r.as_mut_ptr(), stride });
-            },
-            Triangle::Upper => (0..n).for_each(|i| {
-                r[i * stride + i..][..n - i].copy_from_slice(&stored.row(i)[i..]);
-            }),
-        }
-        let kernel = InvertUpper { n, r: r.as_ptr(), x: inverse.as_mut_ptr(), stride };
-        // SAFETY: both have `n` rows of `stride` elements and padding, and `isa` was detected.
-        unsafe { run_on(isa, kernel) }
-        let condition = largest_column(&r, stride, &mut sums) * largest_column(&inverse, stride, &mut sums);
-        let well_conditioned = condition <= LARGEST_CONDITION;
-        if !well_conditioned {
+        let (mut read, stack) = carve::<T>(stride * stride, stack);
+        let (mut factors, stack) = carve::<T>(stride * stride, stack);
+        let (mut solved, _) = carve::<T>(ROWS * BLOCK, stack);
+        (n..stride).for_each(|i| read[i * stride + i] = T::ONE);
+        let read_as = match (triangle, t.op) {
+            (Triangle::Lower, Op::None) => {
+                (0..n).for_each(|i| read[i * stride..][..=i].copy_from_slice(&stored.row(i)[..=i]));
+                Triangle::Lower
+            }
+            (Triangle::Lower, Op::Transpose) => {
+                // SAFETY: there are `n` rows of `stride` elements, and `isa` was detected.
+                unsafe { run_on(isa, LoadLower { a: stored, to: read.as_mut_ptr(), stride }) }
+                Triangle::Upper
+            }
+            (Triangle::Upper, Op::None) => {
+                (0..n).for_each(|i| read[i * stride + i..][..n - i].copy_from_slice(&stored.row(i)[i..]));
+                Triangle::Upper
+            }
+            (Triangle::Upper, Op::Transpose) => {
+                let a = PanelMut::from_slice(&mut read[..n * stride], n, stride).split_cols(n).0;
+                // SAFETY: the panel is valid for its shape, and `isa` was detected.
+                unsafe {
+                    run_on(isa, StoreLower { from: stored.as_ptr(), stride: stored.row_stride(), a });
+                }
+                Triangle::Lower
+            }
+        };
+        let kernel =
+            SolutionFactors { triangle: read_as, stride, t: read.as_ptr(), factors: factors.as_mut_ptr() };
+        // SAFETY: both have `stride` rows of `stride` elements, and `isa` was detected.
+        if !unsafe { run_on(isa, kernel) } {
             return Solved::No;
         }
-        let upper = (triangle == Triangle::Upper) == (t.op == Op::None);
-        if !upper {
-            // `r` held T^T; its inverse is turned back.
-            r.fill(T::ZERO);
-            let turned = PanelMut::from_slice(&mut r, n, stride).split_cols(n).0;
-            // SAFETY: `inverse` has `n` rows of `stride` elements, and `isa` was detected.
-            unsafe { run_on(isa, StoreLower { from: inverse.as_ptr(), stride, a: turned }) }
-        }
-        let inverse = if upper { &*inverse } else { &*r };
         for i0 in (0..m).step_by(ROWS) {
             let rows = (m - i0).min(ROWS);
-            for (i, to) in block.chunks_exact_mut(n).take(rows).enumerate() {
-                to.copy_from_slice(x.row(i0 + i));
-            }
-            for j in (0..n).step_by(PANEL) {
-                let columns = (n - j).min(PANEL);
-                let terms = if upper { 0..j + columns } else { j..n };
+            for step in 0..stride / BLOCK {
+                let (j, terms) = match read_as {
+                    Triangle::Upper => (step * BLOCK, 0..((step + 1) * BLOCK).min(n)),
+                    Triangle::Lower => (stride - (step + 1) * BLOCK, stride - (step + 1) * BLOCK..n),
+                };
+                let columns = (n - j).min(BLOCK);
                 let kernel = Gemm {
                     m: rows,
                     n: columns,
                     k: terms.len(),
                     alpha: T::ONE,
-                    a: Strided { data: block[terms.start..].as_ptr(), row_stride: n, col_stride: 1 },
+                    a: Strided {
+                        data: x.row(i0)[terms.start..].as_ptr(),
+                        row_stride: x.row_stride(),
+                        col_stride: 1,
+                    },
                     b: Strided {
-                        data: inverse[terms.start * stride + j..].as_ptr(),
-                        row_stride: stride,
+                        data: factors[j * stride + terms.start * BLOCK..].as_ptr(),
+                        row_stride: BLOCK,
                         col_stride: 1,
                     },
                     added: None,
-                    c: x.row_mut(i0)[j..].as_mut_ptr(),
-                    c_stride: x.row_stride(),
+                    c: solved.as_mut_ptr(),
+                    c_stride: BLOCK,
                 };
-                // SAFETY: the block has `rows` rows, the inverse these terms and columns, `x` is
-                // exclusive, and `isa` was detected.
+                // SAFETY: the right side has these rows and terms, the factor these terms and columns, and
+                // `isa` was detected.
                 unsafe { run_on(isa, kernel) }
+                for (i, from) in solved.chunks_exact(BLOCK).take(rows).enumerate() {
+                    let to = &mut x.row_mut(i0 + i)[j..j + columns];
+                    match to.first_chunk_mut::<BLOCK>() {
+                        Some(to) => to.copy_from_slice(from),
+                        None => to.copy_from_slice(&from[..columns]),
+                    }
+                }
             }
         }
         Solved::Yes

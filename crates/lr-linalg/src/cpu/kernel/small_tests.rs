@@ -4,7 +4,7 @@
 use super::*;
 use crate::{Panel, PanelMut, Triangle};
 
-const ORDERS: [usize; 13] = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100];
+const ORDERS: [usize; 14] = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 100, 128];
 
 /// Elements between the rows of a matrix and the next, filled with NaN.
 const GAP: usize = 3;
@@ -24,6 +24,10 @@ fn panel<T: Scalar>(data: &[T], rows: usize) -> Panel<'_, T> {
 fn panel_mut<T: Scalar>(data: &mut [T], rows: usize) -> PanelMut<'_, T> {
     let stride = data.len() / rows;
     PanelMut::from_slice(data, rows, stride).split_cols(stride - GAP).0
+}
+
+fn assert_same_bits<T: Scalar>(x: &[T], y: &[T]) {
+    assert!(x.iter().zip(y).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits()));
 }
 
 fn assert_frame<T: Scalar>(data: &[T], rows: usize) {
@@ -65,7 +69,7 @@ fn cholesky_factors<T: Scalar>(isa: Isa) {
             let before = framed::<T>(n, n, broken);
             let mut a = before.clone();
             assert_eq!(cholesky(isa, T::ZERO, panel_mut(&mut a, n)), Err(at));
-            assert!(a.iter().zip(&before).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits()));
+            assert_same_bits(&a, &before);
         }
     }
 }
@@ -84,12 +88,66 @@ fn inverses<T: Scalar>(isa: Isa) {
             let error = (one - f64::from(u8::from(i == j))).abs();
             assert!(error <= 60.0 * T::EPSILON, "{isa:?} {n}: ({i}, {j}) is off by {error:.1e}");
         }
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let mut a = framed::<T>(n, n, |i, j| if (i, j) == (n - 1, n / 2) { bad } else { value(i, j) });
+        let refused = |element: &dyn Fn(usize, usize) -> f64| {
+            let before = framed::<T>(n, n, element);
+            let mut a = before.clone();
             assert_eq!(invert(isa, panel_mut(&mut a, n)), Err(Singular));
+            assert_same_bits(&a, &before);
+        };
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            refused(&|i, j| if (i, j) == (n - 1, n / 2) { bad } else { value(i, j) });
         }
-        let mut a = framed::<T>(n, n, |i, j| if j == n / 2 { 0.0 } else { value(i, j) });
-        assert_eq!(invert(isa, panel_mut(&mut a, n)), Err(Singular));
+        refused(&|i, j| if j == n / 2 { 0.0 } else { value(i, j) });
+        refused(&|i, j| if i == n / 2 { 0.0 } else { value(i, j) });
+        // The inverse overflows.
+        refused(&|i, j| if i == j { T::MIN_POSITIVE * T::EPSILON } else { 0.0 });
+    }
+}
+
+/// Pivots must be searched: no element stands out, the scales of columns differ, diagonals are zero or tiny.
+fn inverses_with_pivots<T: Scalar>(isa: Isa) {
+    for n in ORDERS {
+        let inverse = |element: &dyn Fn(usize, usize) -> f64| {
+            let mut a = framed::<T>(n, n, element);
+            invert(isa, panel_mut(&mut a, n)).unwrap();
+            assert_frame(&a, n);
+            a
+        };
+        // Symmetric and orthogonal.
+        let angle = std::f64::consts::PI / (n + 1) as f64;
+        let wave = |i: usize, j: usize| {
+            (2.0 / (n + 1) as f64).sqrt() * (((i + 1) * (j + 1) % (2 * n + 2)) as f64 * angle).sin()
+        };
+        let scale = |j: usize| 10f64.powi((j * 7 % 9) as i32 - 4);
+        let x = inverse(&|i, j| wave(i, j) * scale(j));
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let error = (panel(&x, n).row(i)[j].to_f64() * scale(i) - wave(i, j)).abs();
+            let bound = (n as f64 + 50.0) * 4.0 * T::EPSILON;
+            assert!(error <= bound, "{isa:?} {n}: ({i}, {j}) is off by {error:.1e}");
+        }
+        // A permutation, each element a power of two: every step has one choice, and nothing is rounded.
+        let step = if n % 3 == 0 { n - 1 } else { 3 };
+        let place = |i: usize| (i * step + 1) % n;
+        let size = |i: usize| 2f64.powi((i % 5) as i32 - 2);
+        let x = inverse(&|i, j| if place(i) == j { size(i) } else { 0.0 });
+        for (i, j) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let expected = if place(j) == i { size(j).recip() } else { 0.0 };
+            assert_eq!(panel(&x, n).row(i)[j].to_f64(), expected, "{isa:?} {n}: ({i}, {j})");
+        }
+        // A tiny first pivot beside ones.
+        if n > 1 {
+            let tiny = T::EPSILON * T::EPSILON;
+            let element = |i: usize, j: usize| match (i, j) {
+                (0, 0) => tiny,
+                (0, 1) | (1, 0) | (1, 1) => 1.0,
+                _ => f64::from(u8::from(i == j)),
+            };
+            let x = inverse(&element);
+            for (i, j, expected) in [(0, 0, -1.0), (0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.0)] {
+                let error = (panel(&x, n).row(i)[j].to_f64() - expected).abs();
+                assert!(error <= 4.0 * T::EPSILON, "{isa:?} {n}: ({i}, {j}) is off by {error:.1e}");
+            }
+        }
     }
 }
 
@@ -105,7 +163,7 @@ fn solutions<T: Scalar>(isa: Isa) {
             _ => f64::NAN,
         };
         let t = framed::<T>(n, n, element);
-        for m in [1, 5, 24, 61] {
+        for m in [1, 5, 32, 61] {
             let mut x = framed::<T>(m, n, value);
             let source = Source { panel: panel(&t, n), op };
             assert_eq!(solve_right(isa, triangle, source, panel_mut(&mut x, m)), Solved::Yes);
@@ -127,10 +185,10 @@ fn solutions<T: Scalar>(isa: Isa) {
                 let (mut x, before) = (framed::<T>(3, n, value), framed::<T>(3, n, value));
                 let source = Source { panel: panel(&t, n), op };
                 assert_eq!(solve_right(isa, triangle, source, panel_mut(&mut x, 3)), Solved::No);
-                assert!(x.iter().zip(&before).all(|(x, y)| x.to_f64().to_bits() == y.to_f64().to_bits()));
+                assert_same_bits(&x, &before);
             }
         }
-        // A condition that the diagonal does not show.
+        // A condition that the diagonal does not show, within a block.
         if n > 20 {
             let grows = |i: usize, j: usize| if i == j { 1.0 } else { -1.0 };
             let t = framed::<T>(n, n, |i, j| if inside(i, j) { grows(i, j) } else { f64::NAN });
@@ -138,6 +196,41 @@ fn solutions<T: Scalar>(isa: Isa) {
             let source = Source { panel: panel(&t, n), op };
             assert_eq!(solve_right(isa, triangle, source, panel_mut(&mut x, 3)), Solved::No);
         }
+        // Something that is not finite outside the blocks on the diagonal.
+        if n > 32 {
+            let corner = if triangle == Triangle::Lower { (n - 1, 0) } else { (0, n - 1) };
+            for bad in [f64::NAN, f64::INFINITY] {
+                let t = framed::<T>(n, n, |i, j| if (i, j) == corner { bad } else { element(i, j) });
+                let (mut x, before) = (framed::<T>(3, n, value), framed::<T>(3, n, value));
+                let source = Source { panel: panel(&t, n), op };
+                assert_eq!(solve_right(isa, triangle, source, panel_mut(&mut x, 3)), Solved::No);
+                assert_same_bits(&x, &before);
+            }
+        }
+    }
+}
+
+/// An ill-conditioned triangle of well-conditioned blocks: the solution grows, its residual does not.
+fn growing_solutions<T: Scalar>(isa: Isa) {
+    let n = 128;
+    let element = |i: usize, j: usize| match j as isize - i as isize {
+        0 => 1.0,
+        16 => -3.0,
+        17.. => 0.1 * value(i, j),
+        1.. => 0.02 * value(i, j),
+        _ => f64::NAN,
+    };
+    let t = framed::<T>(n, n, element);
+    let mut x = framed::<T>(3, n, value);
+    let source = Source { panel: panel(&t, n), op: Op::None };
+    assert_eq!(solve_right(isa, Triangle::Upper, source, panel_mut(&mut x, 3)), Solved::Yes);
+    let (x, t) = (panel(&x, 3), panel(&t, n));
+    assert!((0..n).any(|j| x.row(0)[j].to_f64().abs() > 100.0), "the solution grows");
+    for (i, j) in (0..3).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let terms = (0..=j).map(|k| x.row(i)[k].to_f64() * t.row(k)[j].to_f64());
+        let size: f64 = terms.clone().map(f64::abs).sum();
+        let error = (terms.sum::<f64>() - value(i, j)).abs();
+        assert!(error <= 40.0 * T::EPSILON * size, "{isa:?}: ({i}, {j}) is off by {error:.1e} of {size:.1e}");
     }
 }
 
@@ -158,4 +251,4 @@ macro_rules! on_every_isa {
         })+
     };
 }
-on_every_isa!(cholesky_factors, inverses, solutions);
+on_every_isa!(cholesky_factors, inverses, inverses_with_pivots, solutions, growing_solutions);

@@ -1,59 +1,131 @@
-//! The inverse of an upper triangle, by blocks of rows from the last: `X_i = -R_ii^-1 R_i,> X_>` beside
-//! the diagonal block, whose own inverse comes from back substitution.
+//! Solutions `Y T = X` for a triangle `T`, block by block of columns. With the inverses `D` of the blocks on the
+//! diagonal, `Y_j = X_j D_j - Y_solved (T_solved,j D_j)` is one product of columns side by side with a factor that
+//! is prepared once: inverses of small blocks are well conditioned where that of the triangle may not be.
 
 use super::{
     cholesky::BLOCK,
     gemm::{Gemm, Strided},
     simd::{Kernel, Simd},
 };
-use crate::Scalar;
+use crate::{Scalar, Triangle};
 
-/// Writes the inverse of the upper triangle `r` into `x`, which holds zeros. Rows of both are `stride`
-/// apart, a multiple of [`BLOCK`], those of `r` padded with zeros. No diagonal element is zero.
+/// Largest condition number `|D^-1| |D|`, in Frobenius norms, of a block that is inverted: the product with its
+/// inverse is off by so many roundings at most, where a solve adapts to its right side.
+const LARGEST_CONDITION: f64 = 1024.0;
+
+/// Writes the factors of the solution for all blocks of columns of the triangle `t`, whose rows and columns are
+/// padded to `stride`, a multiple of [`BLOCK`], with those of the identity. What is on the other side of the
+/// diagonal is not read outside the blocks on it, and zero inside. The factor of block `j` has rows of [`BLOCK`]
+/// elements, of which row `i` starts at `factors[(j * stride + i) * BLOCK]`; the rows are those of the block and
+/// of the blocks solved before.
 #[derive(Clone, Copy)]
-pub(super) struct InvertUpper<T> {
-    pub n: usize,
-    pub r: *const T,
-    pub x: *mut T,
+pub(super) struct SolutionFactors<T> {
+    pub triangle: Triangle,
     pub stride: usize,
+    pub t: *const T,
+    pub factors: *mut T,
 }
 
-impl<T: Scalar> Kernel<T> for InvertUpper<T> {
-    type Output = ();
+impl<T: Scalar> Kernel<T> for SolutionFactors<T> {
+    /// Whether all blocks are well conditioned and the factors finite.
+    type Output = bool;
 
     #[inline(always)]
-    unsafe fn run<S: Simd<T>>(self) {
-        let Self { n, r, x, stride } = self;
-        for i0 in (0..n).step_by(BLOCK).rev() {
-            let i1 = (i0 + BLOCK).min(n);
-            // SAFETY: rows lie below `n`; columns are whole vectors up to the stride.
+    unsafe fn run<S: Simd<T>>(self) -> bool {
+        let Self { triangle, stride, t, factors } = self;
+        for j in (0..stride).step_by(BLOCK) {
+            // SAFETY: blocks lie within the rows and columns.
             unsafe {
-                if i1 < n {
-                    S::vectorize(Gemm {
-                        m: i1 - i0,
-                        n: stride - i1,
-                        k: n - i1,
-                        alpha: -T::ONE,
-                        a: Strided { data: r.add(i0 * stride + i1), row_stride: stride, col_stride: 1 },
-                        b: Strided { data: x.add(i1 * stride + i1), row_stride: stride, col_stride: 1 },
-                        added: None,
-                        c: x.add(i0 * stride + i1),
-                        c_stride: stride,
-                    });
+                let (block, factor) = (t.add(j * stride + j), factors.add(j * stride));
+                let inverse = factor.add(j * BLOCK);
+                invert::<T, S>(triangle, block, stride, inverse);
+                let sizes = sum_of_squares::<T, S>(BLOCK, block, stride)
+                    * sum_of_squares::<T, S>(BLOCK, inverse.cast_const(), BLOCK);
+                let well_conditioned = sizes.to_f64() <= LARGEST_CONDITION * LARGEST_CONDITION;
+                if !well_conditioned {
+                    return false;
                 }
-                for i in (i0..i1).rev() {
-                    let (from, to) = (r.add(i * stride), x.add(i * stride));
-                    *to.add(i) = T::ONE;
-                    let factor = S::splat(T::ONE / *from.add(i));
-                    for j in (i0..stride).step_by(S::LANES) {
-                        let mut sum = S::load(to.add(j));
-                        for k in i + 1..i1 {
-                            sum = S::mul_add(S::splat(-*from.add(k)), S::load(x.add(k * stride + j)), sum);
-                        }
-                        S::store(S::mul(factor, sum), to.add(j));
-                    }
+                let (first, rows) = match triangle {
+                    Triangle::Upper => (0, j),
+                    Triangle::Lower => (j + BLOCK, stride - j - BLOCK),
+                };
+                if rows == 0 {
+                    continue;
+                }
+                let c = factor.add(first * BLOCK);
+                S::vectorize(Gemm {
+                    m: rows,
+                    n: BLOCK,
+                    k: BLOCK,
+                    alpha: -T::ONE,
+                    a: Strided { data: t.add(first * stride + j), row_stride: stride, col_stride: 1 },
+                    b: Strided { data: inverse, row_stride: BLOCK, col_stride: 1 },
+                    added: None,
+                    c,
+                    c_stride: BLOCK,
+                });
+                if !Scalar::is_finite(sum_of_squares::<T, S>(rows, c.cast_const(), BLOCK)) {
+                    return false;
                 }
             }
         }
+        true
+    }
+}
+
+/// The inverse of a block on the diagonal, row by row from the one that stands alone.
+///
+/// # Safety
+/// `block` has [`BLOCK`] rows `stride` apart, `inverse` as many without gaps.
+#[inline(always)]
+unsafe fn invert<T: Scalar, S: Simd<T>>(triangle: Triangle, block: *const T, stride: usize, inverse: *mut T) {
+    let row = |step: usize| match triangle {
+        Triangle::Upper => BLOCK - 1 - step,
+        Triangle::Lower => step,
+    };
+    // SAFETY: the caller's; rows are whole vectors.
+    unsafe {
+        inverse.write_bytes(0, BLOCK * BLOCK);
+        for i in 0..BLOCK {
+            *inverse.add(i * BLOCK + i) = T::ONE;
+        }
+        for step in 0..BLOCK {
+            let (from, to) = (block.add(row(step) * stride), inverse.add(row(step) * BLOCK));
+            let factor = S::splat(T::ONE / *from.add(row(step)));
+            for j in (0..BLOCK).step_by(S::LANES) {
+                let mut sum = S::load(to.add(j));
+                // The row that was finished last comes last.
+                for before in 0..step {
+                    let value = S::splat(-*from.add(row(before)));
+                    sum = S::mul_add(value, S::load(inverse.add(row(before) * BLOCK + j)), sum);
+                }
+                S::store(S::mul(factor, sum), to.add(j));
+            }
+        }
+    }
+}
+
+/// The sum of the squares of rows of [`BLOCK`] elements.
+///
+/// # Safety
+/// There are so many rows, `stride` apart.
+#[inline(always)]
+unsafe fn sum_of_squares<T: Scalar, S: Simd<T>>(rows: usize, x: *const T, stride: usize) -> T {
+    // SAFETY: the caller's; rows are whole vectors.
+    unsafe {
+        let mut sums = S::splat(T::ZERO);
+        for i in 0..rows {
+            for j in (0..BLOCK).step_by(S::LANES) {
+                let x = S::load(x.add(i * stride + j));
+                sums = S::mul_add(x, x, sums);
+            }
+        }
+        let mut lanes = [T::ZERO; BLOCK];
+        S::store(sums, lanes.as_mut_ptr());
+        let mut sum = T::ZERO;
+        for x in lanes {
+            sum += x;
+        }
+        sum
     }
 }
