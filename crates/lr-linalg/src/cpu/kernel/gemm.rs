@@ -50,7 +50,8 @@ impl<T> Strided<T> {
 }
 
 /// `c = alpha a b + added`, `m x n` with `k` terms, all at least one. `c` overlaps none of the others,
-/// except that `added` may be `c` itself.
+/// except that `added` may be `c` itself and, where a tile is as wide as `c` and [`STRIP_ROWS`] are all terms, rows of
+/// `a` may overlap those of `c`.
 #[derive(Clone, Copy)]
 pub(crate) struct Gemm<T> {
     pub m: usize,

@@ -4,11 +4,10 @@
 use super::{
     Isa,
     cholesky::{BLOCK, Cholesky},
-    gemm::{Gemm, Strided},
     general::{InvertGeneral, Window},
     simd::{Kernel, Simd, run_on},
-    transpose::transpose,
-    triangular::SolutionFactors,
+    transpose::{BLOCK as TILE, transpose},
+    triangular::{ROWS, SolutionFactors, SolveRight},
 };
 use crate::{
     Op, Panel, PanelMut, Scalar, Triangle,
@@ -18,8 +17,7 @@ use crate::{
     },
 };
 
-/// Writes the lower triangle of `a` transposed, to rows `stride` apart. Blocks on the diagonal are written
-/// whole.
+/// Writes the lower triangle of `a` transposed, to rows `stride` apart; nothing below the diagonal.
 struct LoadLower<'a, T> {
     a: Panel<'a, T>,
     to: *mut T,
@@ -32,8 +30,8 @@ impl<T: Scalar> Kernel<T> for LoadLower<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(self) {
         let (n, from, from_stride) = (self.a.rows(), self.a.as_ptr(), self.a.row_stride());
-        for i in (0..n).step_by(BLOCK) {
-            let rows = (n - i).min(BLOCK);
+        for i in (0..n).step_by(TILE) {
+            let rows = (n - i).min(TILE);
             // SAFETY: rows and columns below `n`; the caller vouches for `to`.
             unsafe {
                 transpose(rows, i, from.add(i * from_stride), from_stride, self.to.add(i), self.stride);
@@ -60,8 +58,8 @@ impl<T: Scalar> Kernel<T> for StoreLower<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(mut self) {
         let (n, to_stride) = (self.a.rows(), self.a.row_stride());
-        for i in (0..n).step_by(BLOCK) {
-            let rows = (n - i).min(BLOCK);
+        for i in (0..n).step_by(TILE) {
+            let rows = (n - i).min(TILE);
             let to = self.a.as_mut_ptr();
             // SAFETY: rows and columns below `n`; the caller vouches for `from`.
             unsafe {
@@ -154,9 +152,6 @@ pub(in crate::cpu) fn invert<T: Scalar>(isa: Isa, mut a: PanelMut<'_, T>) -> Res
     })
 }
 
-/// Rows of a right side solved at a time: they stay in the first-level cache.
-const ROWS: usize = 32;
-
 /// What became of [`solve_right`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cpu) enum Solved {
@@ -173,7 +168,7 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
     t: Source<'_, T>,
     mut x: PanelMut<'_, T>,
 ) -> Solved {
-    let (n, m, stored) = (x.cols(), x.rows(), t.panel);
+    let (n, stored) = (x.cols(), t.panel);
     let stride = n.next_multiple_of(BLOCK);
     let needed =
         array_of::<T>(stride * stride).and(array_of::<T>(stride * stride)).and(array_of::<T>(ROWS * BLOCK));
@@ -211,45 +206,18 @@ pub(in crate::cpu) fn solve_right<T: Scalar>(
         if !unsafe { run_on(isa, kernel) } {
             return Solved::No;
         }
-        for i0 in (0..m).step_by(ROWS) {
-            let rows = (m - i0).min(ROWS);
-            for step in 0..stride / BLOCK {
-                let (j, terms) = match read_as {
-                    Triangle::Upper => (step * BLOCK, 0..((step + 1) * BLOCK).min(n)),
-                    Triangle::Lower => (stride - (step + 1) * BLOCK, stride - (step + 1) * BLOCK..n),
-                };
-                let columns = (n - j).min(BLOCK);
-                let kernel = Gemm {
-                    m: rows,
-                    n: columns,
-                    k: terms.len(),
-                    alpha: T::ONE,
-                    a: Strided {
-                        data: x.row(i0)[terms.start..].as_ptr(),
-                        row_stride: x.row_stride(),
-                        col_stride: 1,
-                    },
-                    b: Strided {
-                        data: factors[j * stride + terms.start * BLOCK..].as_ptr(),
-                        row_stride: BLOCK,
-                        col_stride: 1,
-                    },
-                    added: None,
-                    c: solved.as_mut_ptr(),
-                    c_stride: BLOCK,
-                };
-                // SAFETY: the right side has these rows and terms, the factor these terms and columns, and
-                // `isa` was detected.
-                unsafe { run_on(isa, kernel) }
-                for (i, from) in solved.chunks_exact(BLOCK).take(rows).enumerate() {
-                    let to = &mut x.row_mut(i0 + i)[j..j + columns];
-                    match to.first_chunk_mut::<BLOCK>() {
-                        Some(to) => to.copy_from_slice(from),
-                        None => to.copy_from_slice(&from[..columns]),
-                    }
-                }
-            }
-        }
+        let kernel = SolveRight {
+            triangle: read_as,
+            n,
+            stride,
+            factors: factors.as_ptr(),
+            m: x.rows(),
+            x_stride: x.row_stride(),
+            x: x.as_mut_ptr(),
+            solved: solved.as_mut_ptr(),
+        };
+        // SAFETY: the factors were written, `x` is exclusive, and `isa` was detected.
+        unsafe { run_on(isa, kernel) }
         Solved::Yes
     })
 }

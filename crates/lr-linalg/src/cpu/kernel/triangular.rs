@@ -73,6 +73,71 @@ impl<T: Scalar> Kernel<T> for SolutionFactors<T> {
     }
 }
 
+/// Rows of a right side solved at a time: they stay in the first-level cache.
+pub(super) const ROWS: usize = 64;
+
+/// Solves `Y T = X` in place of `x`, of `m` rows and `n` columns, by the factors of a triangle of order `n`.
+/// `solved` holds [`ROWS`] rows of [`BLOCK`] elements.
+#[derive(Clone, Copy)]
+pub(super) struct SolveRight<T> {
+    pub triangle: Triangle,
+    pub n: usize,
+    pub stride: usize,
+    pub factors: *const T,
+    pub m: usize,
+    pub x: *mut T,
+    pub x_stride: usize,
+    pub solved: *mut T,
+}
+
+impl<T: Scalar> Kernel<T> for SolveRight<T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd<T>>(self) {
+        let Self { triangle, n, stride, factors, m, x, x_stride, solved } = self;
+        // A tile reads all of its rows before it writes them; two side by side would not.
+        let in_place = S::WIDTH * S::LANES >= BLOCK;
+        for i0 in (0..m).step_by(ROWS) {
+            let rows = (m - i0).min(ROWS);
+            for step in 0..stride / BLOCK {
+                let (j, first, end) = match triangle {
+                    Triangle::Upper => (step * BLOCK, 0, ((step + 1) * BLOCK).min(n)),
+                    Triangle::Lower => (stride - (step + 1) * BLOCK, stride - (step + 1) * BLOCK, n),
+                };
+                let columns = (n - j).min(BLOCK);
+                // SAFETY: the right side has these rows and columns, the factor these terms and columns.
+                unsafe {
+                    let right_side = x.add(i0 * x_stride);
+                    let to = right_side.add(j);
+                    let (c, c_stride) = if in_place { (to, x_stride) } else { (solved, BLOCK) };
+                    S::vectorize(Gemm {
+                        m: rows,
+                        n: columns,
+                        k: end - first,
+                        alpha: T::ONE,
+                        a: Strided { data: right_side.add(first), row_stride: x_stride, col_stride: 1 },
+                        b: Strided {
+                            data: factors.add(j * stride + first * BLOCK),
+                            row_stride: BLOCK,
+                            col_stride: 1,
+                        },
+                        added: None,
+                        c,
+                        c_stride,
+                    });
+                    if !in_place {
+                        for i in 0..rows {
+                            let from = solved.add(i * BLOCK);
+                            std::ptr::copy_nonoverlapping(from, to.add(i * x_stride), columns);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The inverse of a block on the diagonal, row by row from the one that stands alone.
 ///
 /// # Safety
