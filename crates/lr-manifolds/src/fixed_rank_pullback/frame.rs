@@ -203,8 +203,10 @@ impl<B: Linalg> PullbackFrame<B> {
         }
     }
 
-    /// Of `A = U D`, `B = V D` with orthonormal `U`, `V` and the diagonal `D` in `roots` (`[problems, 1, r]`).
+    /// Of `A = U D`, `B = V D` with orthonormal `U`, `V` and the diagonal `D` in `roots` (`[problems, 1, r]`); the left
+    /// factor leads.
     pub(super) fn balance(&mut self, b: &B, roots: MatsRef<'_, B>, scope: &Scope<'_, B>) {
+        b.fill(0.0, self.lead.as_mut());
         for side in &mut self.sides {
             b.fill(0.0, side.triangle.as_mut());
             b.add_diagonal(1.0, side.triangle.as_mut());

@@ -130,27 +130,37 @@ pub(crate) fn follow<B: Linalg>(
             return false;
         };
         let graph = Graph::solve(b, step, plan, [p.as_ref(), p_inverse.as_ref()], &mut broken, scope);
-        let (zu, lu) = tilted(b, step, plan, Side::Left, &graph, link, &mut broken, scope);
-        let (zv, lv) = tilted(b, step, plan, Side::Right, &graph, link, &mut broken, scope);
+        // Z_U and, unless it is turned once more, Z_V are written where the new bases will be.
+        let FactorsMut { left: mut u, right: mut v } = to;
+        let mut apart = scope.take(v.dims());
+        let lu = tilted(b, step, plan, Side::Left, &graph, u.as_mut(), link, &mut broken, scope);
+        let zv = match ends {
+            Ends::Core(_) => v.as_mut(),
+            Ends::Isometry => apart.as_mut(),
+        };
+        let lv = tilted(b, step, plan, Side::Right, &graph, zv, link, &mut broken, scope);
         let mut core = graph.core(b, p_inverse.as_ref(), [lu.as_ref(), lv.as_ref()], scope);
         let [wu, wv] = &mut link.turns;
-        for (l, w) in [(lu, &mut *wu), (lv, &mut *wv)] {
+        for (l, w) in [(&lu, &mut *wu), (&lv, &mut *wv)] {
             b.fill(0.0, w.as_mut());
             b.add_diagonal(1.0, w.as_mut());
             b.trsm(Side::Right, Triangle::Lower, l.as_ref().t(), w.as_mut());
         }
+        b.trsm(Side::Right, Triangle::Lower, lu.as_ref().t(), u);
         match ends {
-            Ends::Core(out) => b.copy(core.as_ref().n(), out),
+            Ends::Core(out) => {
+                b.trsm(Side::Right, Triangle::Lower, lv.as_ref().t(), v);
+                b.copy(core.as_ref().n(), out);
+            }
             Ends::Isometry => {
-                // U' = Z_U L_U^{-T} O with the polar factor O of H.
+                // V' = Z_V L_V^{-T} O^T with the polar factor O of H.
                 let mut turned = scope.take(small);
                 b.polar(PolarMethod::default(), core.as_mut(), broken.as_mut(), scope);
-                b.gemm(1.0, wu.as_ref().n(), core.as_ref().n(), Overwrite, turned.as_mut());
-                b.copy(turned.as_ref().n(), wu.as_mut());
+                b.gemm(1.0, wv.as_ref().n(), core.as_ref().t(), Overwrite, turned.as_mut());
+                b.copy(turned.as_ref().n(), wv.as_mut());
+                b.gemm(1.0, apart.as_ref().n(), wv.as_ref().n(), Overwrite, v);
             }
         }
-        b.gemm(1.0, zu.as_ref().n(), wu.as_ref().n(), Overwrite, to.left);
-        b.gemm(1.0, zv.as_ref().n(), wv.as_ref().n(), Overwrite, to.right);
         b.glance(broken.as_ref()) == Some(0.0)
     });
     if sound {
@@ -251,7 +261,7 @@ impl<'s, B: Linalg> Graph<'s, B> {
     }
 }
 
-/// `Z = U + t C T_L` or `V + t D T_R` and the Cholesky factor of its Gram matrix; `t T` goes into the link.
+/// Writes `Z = U + t C T_L` or `V + t D T_R`; the Cholesky factor of its Gram matrix. `t T` goes into the link.
 #[allow(clippy::too_many_arguments)]
 fn tilted<'s, B: Linalg>(
     b: &B,
@@ -259,16 +269,17 @@ fn tilted<'s, B: Linalg>(
     plan: Plan,
     side: Side,
     graph: &Graph<'_, B>,
+    mut z: MatsMut<'_, B>,
     link: &mut Link<B>,
     broken: &mut MatsMut<'_, B>,
     scope: &'s Scope<'_, B>,
-) -> (MatsMut<'s, B>, MatsMut<'s, B>) {
+) -> MatsMut<'s, B> {
     let [left, right] = &mut link.tilts;
     let (basis, coordinates, coefficient, tilt) = match side {
         Side::Left => (step.at.u, step.v.left, &graph.tl, left),
         Side::Right => (step.at.v, step.v.right, &graph.tr, right),
     };
-    let (mut z, mut l) = (scope.take(basis.dims()), scope.take(coefficient.dims()));
+    let mut l = scope.take(coefficient.dims());
     b.axpby(step.t, coefficient.as_ref(), 0.0, tilt.as_mut());
     if plan.coherent && matches!(step.core, Core::Identity) {
         b.add_scaled(basis, step.t, coordinates, z.as_mut());
@@ -277,7 +288,7 @@ fn tilted<'s, B: Linalg>(
     }
     b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
     b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
-    (z, l)
+    l
 }
 
 /// `out = a^{-1}`.
