@@ -22,6 +22,7 @@
 //! Gram matrices square the condition of a factor. At points where that costs digits, and for long steps, everything
 //! takes the way of the other type: [`orthonormal`].
 
+mod certificate;
 mod direction;
 mod frame;
 mod link;

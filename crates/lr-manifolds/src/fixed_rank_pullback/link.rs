@@ -1,10 +1,9 @@
 //! [`PullbackLink`]: how a step made the new factors, so that the transport along it is a product of small matrices
 //! with what is there.
 
+use super::{certificate::Plan, frame::Lead};
 use crate::Grid;
 use lr_linalg::{DeviceError, Linalg, Mats};
-
-use super::{frame::Lead, retraction::Plan};
 
 /// What the retraction leaves to the transport, as long as it is of the point that it is kept with. Nothing of it
 /// outlives the step: a checkpoint is taken between steps.
