@@ -36,15 +36,16 @@ impl<T: Scalar> Kernel<T> for Cholesky<T> {
                     if !(pivot > T::ZERO && Scalar::is_finite(pivot)) {
                         return Err(k);
                     }
-                    let factor = S::splat(T::ONE / Scalar::sqrt(pivot));
-                    for j in (k0..stride).step_by(S::LANES) {
-                        S::store(S::mul(factor, S::load(row.add(j))), row.add(j));
-                    }
+                    // The rows below wait for a quotient only, not for the root.
                     for i in k + 1..k1 {
-                        let (to, factor) = (r.add(i * stride), S::splat(-*row.add(i)));
+                        let (to, factor) = (r.add(i * stride), S::splat(-(*row.add(i) / pivot)));
                         for j in (k0..stride).step_by(S::LANES) {
                             S::store(S::mul_add(factor, S::load(row.add(j)), S::load(to.add(j))), to.add(j));
                         }
+                    }
+                    let factor = S::splat(T::ONE / Scalar::sqrt(pivot));
+                    for j in (k0..stride).step_by(S::LANES) {
+                        S::store(S::mul(factor, S::load(row.add(j))), row.add(j));
                     }
                 }
                 for i in (k1..n).step_by(BLOCK) {
