@@ -159,3 +159,19 @@ fn a_checkpoint_goes_on_to_the_last_bit() {
     };
     assert_eq!(bits(&x), bits(&other));
 }
+
+#[test]
+fn a_start_without_full_rank_is_reported() {
+    let grid = Grid::singleton(12, 9, RANK);
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(8));
+    let mut start = [12, 9].map(|rows| random(rows, &mut rng));
+    start[1].chunks_exact_mut(RANK).for_each(|row| row[2] = 0.0);
+    let mut x = upload(&b, &grid, &start);
+    let manifold = FixedRankPullback::new(grid.clone()).unwrap();
+    let config = DescentConfig::default();
+    let mut o = RiemannianDescent::new(&b, manifold, SvdRetraction::default(), EmbeddedProjection, config, 1)
+        .unwrap();
+    let egrad = gradient(&b, &x, &grid, 0);
+    o.step(&b, x.as_mut(), egrad.as_ref(), 0.1);
+    assert_eq!(o.measure(&b, x.as_ref(), egrad.as_ref()).unwrap().broken, Some(0));
+}

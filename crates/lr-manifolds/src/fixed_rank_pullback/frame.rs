@@ -111,7 +111,7 @@ impl<B: Linalg> FactorFrame<B> {
             let (mut y, mut once) = (scope.take(gram.dims()), scope.take(condition.dims()));
             b.fill(0.0, y.as_mut());
             b.add_diagonal(1.0, y.as_mut());
-            b.trsm(Side::Right, Triangle::Lower, triangle.as_ref().n(), y.as_mut());
+            b.trsm(Side::Left, Triangle::Lower, triangle.as_ref().n(), y.as_mut());
             b.gemm(1.0, y.as_ref().t(), y.as_ref().n(), Overwrite, inverse.as_mut());
             let rank = (gram.dims().cols as f64).powi(2);
             b.dot(1.0 / rank, gram.as_ref(), gram.as_ref(), 0.0, condition.as_mut());
@@ -199,6 +199,8 @@ impl<B: Linalg> PullbackFrame<B> {
                     b.copy(r.as_ref().t(), side.triangle.as_mut());
                 });
                 side.complete_from_triangle(b, scope);
+                // Without full rank there is no inverse.
+                b.flag_above(f64::MAX, side.inverse.as_ref(), breakdown.as_mut());
             }
         }
     }
