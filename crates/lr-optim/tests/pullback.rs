@@ -6,7 +6,7 @@ use lr_manifolds::{
     EmbeddedProjection, Factors, FixedRankEmbedded, FixedRankPullback, Grid, Manifold, Retraction,
     SvdRetraction, Transport,
 };
-use lr_optim::{BankOptimizer, DescentConfig, RankGuard, RiemannianDescent};
+use lr_optim::{BankOptimizer, Cadence, DescentConfig, RankGuard, RiemannianDescent};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 type B = Cpu<f64>;
@@ -174,4 +174,26 @@ fn a_start_without_full_rank_is_reported() {
     let egrad = gradient(&b, &x, &grid, 0);
     o.step(&b, x.as_mut(), egrad.as_ref(), 0.1);
     assert_eq!(o.measure(&b, x.as_ref(), egrad.as_ref()).unwrap().broken, Some(0));
+}
+
+/// Gram matrices that only follow from one another drift away from the factors.
+#[test]
+fn gram_matrices_stay_those_of_the_factors() {
+    let grid = Grid::singleton(12, 9, RANK);
+    let (b, mut rng) = (B::new(), StdRng::seed_from_u64(9));
+    let start = [12, 9].map(|rows| random(rows, &mut rng));
+    let mut x = upload(&b, &grid, &start);
+    let config = DescentConfig { momentum: 0.5, reorthogonalize: Cadence::Never, ..DescentConfig::default() };
+    let manifold = FixedRankPullback::new(grid.clone()).unwrap();
+    let mut o = RiemannianDescent::new(&b, manifold, SvdRetraction::default(), EmbeddedProjection, config, 1)
+        .unwrap();
+    let mut largest = 0.0f64;
+    for step in 0..2000 {
+        let egrad = gradient(&b, &x, &grid, step);
+        o.step(&b, x.as_mut(), egrad.as_ref(), 0.02);
+        let measures = o.measure(&b, x.as_ref(), egrad.as_ref()).unwrap();
+        largest = largest.max(measures.orthogonality_defect);
+    }
+    eprintln!("{largest:e}");
+    assert!(largest < 1e-14, "{largest:e}");
 }

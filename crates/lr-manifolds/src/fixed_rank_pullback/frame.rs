@@ -3,16 +3,16 @@
 use super::link::PullbackLink;
 use crate::{FactorsRef, Grid, State};
 use lr_linalg::{
-    DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar, Scope,
-    Side, Triangle,
+    Coef, DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar,
+    Scope, Side, Triangle,
 };
 
-/// Frames of the two factors, which of them leads the next step, and how the last one came about.
+/// Frames of the two factors, their age, and how they came about.
 #[derive(Debug)]
 pub struct PullbackFrame<B: Linalg> {
     pub(super) sides: [FactorFrame<B>; 2],
-    /// Not zero when the right factor leads, `[problems, 1, 1]`.
-    lead: Mats<B>,
+    /// Steps since the Gram matrices were taken anew, `[problems, 1, 1]`.
+    age: Mats<B>,
     pub(super) link: PullbackLink<B>,
 }
 
@@ -36,19 +36,24 @@ pub(super) enum Lead {
     Right,
 }
 
+/// Where the Gram matrices of new factors come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grams {
+    /// From the old ones, at the cost of a few roundings.
+    Continued,
+    /// From the factors.
+    Anew,
+}
+
+/// Steps after which Gram matrices are taken anew; even, so that the factors go on taking turns.
+const LONGEST_LIFE: f64 = 8.0;
+
 impl Lead {
     /// Indices of the leading factor and of the other one.
     pub fn order(self) -> (usize, usize) {
         match self {
             Self::Left => (0, 1),
             Self::Right => (1, 0),
-        }
-    }
-
-    fn next(self) -> Self {
-        match self {
-            Self::Left => Self::Right,
-            Self::Right => Self::Left,
         }
     }
 }
@@ -58,13 +63,13 @@ impl<B: Linalg> State<B> for PullbackFrame<B> {
         let [a, b] = &self.sides;
         let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts());
         let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts());
-        left.chain(right).chain([("lead", &self.lead)]).collect()
+        left.chain(right).chain([("age", &self.age)]).collect()
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         let [a, b] = &mut self.sides;
         let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts_mut());
         let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts_mut());
-        left.chain(right).chain([("lead", &mut self.lead)]).collect()
+        left.chain(right).chain([("age", &mut self.age)]).collect()
     }
 }
 
@@ -138,7 +143,7 @@ impl<B: Linalg> PullbackFrame<B> {
         let small = grid.small_dims(problems);
         Ok(Self {
             sides: [FactorFrame::zeros(b, small)?, FactorFrame::zeros(b, small)?],
-            lead: Mats::zeros(b, Dims::scalars(problems))?,
+            age: Mats::zeros(b, Dims::scalars(problems))?,
             link: PullbackLink::new(b, grid, problems)?,
         })
     }
@@ -153,14 +158,22 @@ impl<B: Linalg> PullbackFrame<B> {
         self.sides.iter().all(|side| side.is_well(b))
     }
 
-    /// Who leads, on devices that can tell.
-    pub(super) fn lead(&self, b: &B) -> Option<Lead> {
-        b.glance(self.lead.as_ref()).map(|right| if right == 0.0 { Lead::Left } else { Lead::Right })
+    /// Who leads the next step and what becomes of the Gram matrices in it, on devices that can tell.
+    pub(super) fn turn(&self, b: &B) -> Option<(Lead, Grams)> {
+        let age = b.glance(self.age.as_ref())?;
+        let lead = if age % 2.0 == 0.0 { Lead::Left } else { Lead::Right };
+        Some((lead, if age + 1.0 < LONGEST_LIFE { Grams::Continued } else { Grams::Anew }))
     }
 
-    /// Passes the lead on after a step that `lead` led.
-    pub(super) fn take_turns(&mut self, b: &B, lead: Lead) {
-        b.fill(if lead.next() == Lead::Right { 1.0 } else { 0.0 }, self.lead.as_mut());
+    /// The frame is a step older than `from`.
+    pub(super) fn age_from(&mut self, b: &B, from: &Self, grams: Grams) {
+        match grams {
+            Grams::Anew => b.fill(0.0, self.age.as_mut()),
+            Grams::Continued => {
+                b.fill(1.0, self.age.as_mut());
+                b.axpby(Coef::Host(1.0), from.age.as_ref(), 1.0, self.age.as_mut());
+            }
+        }
     }
 
     /// At a first point, where the left factor leads.
@@ -172,7 +185,7 @@ impl<B: Linalg> PullbackFrame<B> {
         scope: &Scope<'_, B>,
     ) {
         self.link.forget();
-        b.fill(0.0, self.lead.as_mut());
+        b.fill(0.0, self.age.as_mut());
         self.refresh(b, x, breakdown, scope);
     }
 
@@ -208,7 +221,7 @@ impl<B: Linalg> PullbackFrame<B> {
     /// Of `A = U D`, `B = V D` with orthonormal `U`, `V` and the diagonal `D` in `roots` (`[problems, 1, r]`); the left
     /// factor leads.
     pub(super) fn balance(&mut self, b: &B, roots: MatsRef<'_, B>, scope: &Scope<'_, B>) {
-        b.fill(0.0, self.lead.as_mut());
+        b.fill(0.0, self.age.as_mut());
         for side in &mut self.sides {
             b.fill(0.0, side.triangle.as_mut());
             b.add_diagonal(1.0, side.triangle.as_mut());

@@ -20,13 +20,13 @@
 //! ```
 //!
 //! That takes three products with tall matrices, and none for the new Gram matrices, which follow from the old ones
-//! and those of `C` and `D`; every so often they are taken anew ([`crate::Manifold::reorthogonalize`]). `Xi B'` is
+//! and those of `C` and `D`; in every eighth step they are taken anew. `Xi B'` is
 //! also what the transport needs.
 
 use super::{
     FixedRankPullback, PullbackFrame,
     certificate::{Plan, plan},
-    frame::{FactorFrame, Lead},
+    frame::{Grams, Lead},
     link::PullbackLink,
     orthonormal::Orthonormal,
 };
@@ -84,13 +84,13 @@ pub(super) fn follow<B: Linalg>(
     if !ray.at.frame.is_well(b) {
         return false;
     }
-    let (Some(lead), Some(plan)) = (ray.at.frame.lead(b), plan(b, ray, t, floor, scope)) else {
+    let (Some((lead, grams)), Some(plan)) = (ray.at.frame.turn(b), plan(b, ray, t, floor, scope)) else {
         return false;
     };
     let (l, o) = lead.order();
     let (halves, to) = (halves(ray), [to.left, to.right]);
     let (leading, other) = (&halves[l], &halves[o]);
-    let [to_leading, to_other] = match lead {
+    let [mut to_leading, mut to_other] = match lead {
         Lead::Left => to,
         Lead::Right => {
             let [left, right] = to;
@@ -109,12 +109,19 @@ pub(super) fn follow<B: Linalg>(
         // B', with B^T B', D^T B' and B'^T B'.
         tilted(b, [leading, other], t, plan, [tilt.as_mut(), part.as_mut()], broken.as_mut(), scope);
         let tilt = tilt.as_ref();
-        b.gemm(1.0, leading.c.n(), tilt.n(), Add(1.0, leading.x), to_leading);
+        b.gemm(1.0, leading.c.n(), tilt.n(), Add(1.0, leading.x), to_leading.as_mut());
         b.gemm(1.0, leading.overlap.n(), tilt.n(), Add(1.0, leading.s), along.as_mut());
         b.copy(leading.overlap.t(), crossed.as_mut());
         b.gemm(1.0, leading.gram.n(), tilt.n(), Scale(1.0), crossed.as_mut());
-        b.gemm(1.0, tilt.t(), crossed.as_ref().n(), Add(1.0, along.as_ref()), sides[l].gram.as_mut());
-        settle(b, &mut sides[l], broken.as_mut(), scope);
+        let mut gram = sides[l].gram.as_mut();
+        match grams {
+            Grams::Anew => b.gemm(1.0, to_leading.as_ref().t(), to_leading.as_ref().n(), Overwrite, gram),
+            Grams::Continued => {
+                b.gemm(1.0, tilt.t(), crossed.as_ref().n(), Add(1.0, along.as_ref()), gram.as_mut());
+                b.take_part(Part::Sym, gram);
+            }
+        }
+        sides[l].complete(b, broken.as_mut(), scope);
         let inverse = sides[l].inverse.as_ref();
 
         // Xi B' = C h + A a.
@@ -129,9 +136,8 @@ pub(super) fn follow<B: Linalg>(
         b.axpby(t, h.as_ref(), 0.0, along.as_mut());
         b.gemm(1.0, along.as_ref().n(), inverse.n(), Overwrite, beta.as_mut());
         let (alpha, beta) = (alpha.as_ref(), beta.as_ref());
-        let mut to_other = to_other;
         b.gemm(1.0, other.x.n(), alpha.n(), Overwrite, to_other.as_mut());
-        b.gemm(1.0, other.c.n(), beta.n(), Scale(1.0), to_other);
+        b.gemm(1.0, other.c.n(), beta.n(), Scale(1.0), to_other.as_mut());
         match plan {
             Plan::Coherent => b.copy(other.s.n(), own.as_mut()),
             Plan::Sweeps(_) => {
@@ -142,15 +148,21 @@ pub(super) fn follow<B: Linalg>(
         b.gemm(1.0, other.overlap.t(), alpha.n(), Overwrite, cross.as_mut());
         b.gemm(1.0, other.gram.n(), beta.n(), Scale(1.0), cross.as_mut());
         let mut gram = sides[o].gram.as_mut();
-        b.gemm(1.0, alpha.t(), own.as_ref().n(), Overwrite, gram.as_mut());
-        b.gemm(1.0, beta.t(), cross.as_ref().n(), Scale(1.0), gram);
-        settle(b, &mut sides[o], broken.as_mut(), scope);
+        match grams {
+            Grams::Anew => b.gemm(1.0, to_other.as_ref().t(), to_other.as_ref().n(), Overwrite, gram),
+            Grams::Continued => {
+                b.gemm(1.0, alpha.t(), own.as_ref().n(), Overwrite, gram.as_mut());
+                b.gemm(1.0, beta.t(), cross.as_ref().n(), Scale(1.0), gram.as_mut());
+                b.take_part(Part::Sym, gram);
+            }
+        }
+        sides[o].complete(b, broken.as_mut(), scope);
         flag_imbalance(b, sides.each_ref().map(|side| side.gram.as_ref()), broken.as_mut(), scope);
         b.glance(broken.as_ref()) == Some(0.0)
     });
     if sound {
         next.link.hold(lead, plan);
-        next.take_turns(b, lead);
+        next.age_from(b, ray.at.frame, grams);
     }
     sound
 }
@@ -197,12 +209,6 @@ pub(super) fn carry<B: Linalg>(
             }
         }
     });
-}
-
-/// Makes the rest of a frame whose Gram matrix is symmetric to rounding only.
-fn settle<B: Linalg>(b: &B, side: &mut FactorFrame<B>, broken: MatsMut<'_, B>, scope: &Scope<'_, B>) {
-    b.take_part(Part::Sym, side.gram.as_mut());
-    side.complete(b, broken, scope);
 }
 
 /// `E = K - A^T C - D^T B`, as the first of the two sees it.
