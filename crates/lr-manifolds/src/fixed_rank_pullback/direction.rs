@@ -21,48 +21,19 @@ pub struct PullbackDirection<B: Linalg> {
     disagreement: Mats<B>,
 }
 
+/// Names of the parts.
+const NAMES: [&str; 10] = ["ac", "bd", "k", "kt", "cc", "dd", "kk", "xx", "yy", "disagreement"];
+
 impl<B: Linalg> State<B> for PullbackDirection<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        let Self {
-            overlaps: [ac, bd],
-            middles: [k, kt],
-            grams: [cc, dd],
-            squares: [kk, xx, yy],
-            disagreement,
-        } = self;
-        vec![
-            ("ac", ac),
-            ("bd", bd),
-            ("k", k),
-            ("kt", kt),
-            ("cc", cc),
-            ("dd", dd),
-            ("kk", kk),
-            ("xx", xx),
-            ("yy", yy),
-            ("disagreement", disagreement),
-        ]
+        let Self { overlaps, middles, grams, squares, disagreement } = self;
+        let small = overlaps.iter().chain(middles).chain(grams);
+        NAMES.into_iter().zip(small.chain(squares).chain([disagreement])).collect()
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        let Self {
-            overlaps: [ac, bd],
-            middles: [k, kt],
-            grams: [cc, dd],
-            squares: [kk, xx, yy],
-            disagreement,
-        } = self;
-        vec![
-            ("ac", ac),
-            ("bd", bd),
-            ("k", k),
-            ("kt", kt),
-            ("cc", cc),
-            ("dd", dd),
-            ("kk", kk),
-            ("xx", xx),
-            ("yy", yy),
-            ("disagreement", disagreement),
-        ]
+        let Self { overlaps, middles, grams, squares, disagreement } = self;
+        let small = overlaps.iter_mut().chain(middles).chain(grams);
+        NAMES.into_iter().zip(small.chain(squares).chain([disagreement])).collect()
     }
 }
 

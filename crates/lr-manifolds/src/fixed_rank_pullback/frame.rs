@@ -58,18 +58,29 @@ impl Lead {
     }
 }
 
+/// Names of the parts, those of the left factor first.
+const NAMES: [&str; 11] = [
+    "aa",
+    "aa_inverse",
+    "la",
+    "aa_condition",
+    "aa_weakness",
+    "bb",
+    "bb_inverse",
+    "lb",
+    "bb_condition",
+    "bb_weakness",
+    "age",
+];
+
 impl<B: Linalg> State<B> for PullbackFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
         let [a, b] = &self.sides;
-        let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts());
-        let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts());
-        left.chain(right).chain([("age", &self.age)]).collect()
+        NAMES.into_iter().zip(a.parts().into_iter().chain(b.parts()).chain([&self.age])).collect()
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         let [a, b] = &mut self.sides;
-        let left = ["aa", "aa_inverse", "la", "aa_condition", "aa_weakness"].into_iter().zip(a.parts_mut());
-        let right = ["bb", "bb_inverse", "lb", "bb_condition", "bb_weakness"].into_iter().zip(b.parts_mut());
-        left.chain(right).chain([("age", &mut self.age)]).collect()
+        NAMES.into_iter().zip(a.parts_mut().into_iter().chain(b.parts_mut()).chain([&mut self.age])).collect()
     }
 }
 
