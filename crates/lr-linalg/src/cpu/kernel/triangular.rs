@@ -96,8 +96,6 @@ impl<T: Scalar> Kernel<T> for SolveRight<T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T>>(self) {
         let Self { triangle, n, stride, factors, m, x, x_stride, solved } = self;
-        // A tile reads all of its rows before it writes them; two side by side would not.
-        let in_place = S::WIDTH * S::LANES >= BLOCK;
         for i0 in (0..m).step_by(ROWS) {
             let rows = (m - i0).min(ROWS);
             for step in 0..stride / BLOCK {
@@ -106,6 +104,9 @@ impl<T: Scalar> Kernel<T> for SolveRight<T> {
                     Triangle::Lower => (stride - (step + 1) * BLOCK, stride - (step + 1) * BLOCK, n),
                 };
                 let columns = (n - j).min(BLOCK);
+                // A tile reads all of its rows before it writes them; two side by side would not.
+                let one_tile = columns < S::LANES || columns.is_multiple_of(S::LANES);
+                let in_place = one_tile && columns <= S::WIDTH * S::LANES;
                 // SAFETY: the right side has these rows and columns, the factor these terms and columns.
                 unsafe {
                     let right_side = x.add(i0 * x_stride);
