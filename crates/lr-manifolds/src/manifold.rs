@@ -151,7 +151,7 @@ pub trait Manifold<B: Linalg>: Clone + Debug + Send + Sync + 'static {
     /// As the coherence repair of paper B.3 it mends a momentum.
     fn project(&self, b: &B, at: Base<'_, B, Self>, v: FactorsMut<'_, B>, scope: &Scope<'_, B>);
 
-    /// Factors a tangent vector for [`Manifold::norm`] and [`Retraction::retract`].
+    /// Factors a tangent vector for [`Manifold::norm`] and [`crate::Retraction::retract`].
     fn aim(
         &self,
         b: &B,
