@@ -194,6 +194,5 @@ fn gram_matrices_stay_those_of_the_factors() {
         let measures = o.measure(&b, x.as_ref(), egrad.as_ref()).unwrap();
         largest = largest.max(measures.orthogonality_defect);
     }
-    eprintln!("{largest:e}");
     assert!(largest < 1e-14, "{largest:e}");
 }

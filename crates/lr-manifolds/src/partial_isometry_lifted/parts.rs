@@ -88,9 +88,10 @@ impl PartialIsometryLifted {
         egrad: FactorsRef<'_, B>,
         scope: &'s Scope<'_, B>,
     ) -> GradientParts<'s, B> {
-        match self.grid.is_singleton() && self.metric != IsometryMetric::Embedded {
-            true => self.singleton_parts(b, x, egrad, scope),
-            false => self.grid_parts(b, x, egrad, scope),
+        if self.grid.is_singleton() && self.metric != IsometryMetric::Embedded {
+            self.singleton_parts(b, x, egrad, scope)
+        } else {
+            self.grid_parts(b, x, egrad, scope)
         }
     }
 
