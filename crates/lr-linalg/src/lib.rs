@@ -68,7 +68,8 @@ pub mod wgpu;
 pub use backend::{Backend, DeviceError, Slicing};
 pub use blas::{AdamWCoefficients, Blas, Coef, Epilogue, Map, Part, Side, Triangle};
 pub use composite::{
-    Linalg, PolarMethod, cholesky_qr, polar, polar_into, spectral_norm, sylvester, truncated_svd,
+    Linalg, PolarMethod, cholesky_qr, gram_inverse_sqrt, polar, polar_into, spectral_norm, sylvester,
+    truncated_svd,
 };
 #[cfg(feature = "openblas")]
 pub use cpu::OpenBlas;

@@ -13,8 +13,8 @@
 //! | projection | `Lambda = ((A^T A)^{-1} A^T M_A - M_B^T B (B^T B)^{-1})/2`, `M_A - A Lambda`, `M_B + B Lambda^T` |
 
 use crate::{
-    Base, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, ShapeError,
-    State, Transport, guard, repair, xky::Middle,
+    Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction, Room,
+    ShapeError, State, Timing, Transport, guard, repair, xky::Middle,
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -228,6 +228,37 @@ impl<B: Linalg> Manifold<B> for FixedRankQuotient {
         *known = Known::Yes;
     }
 
+    fn aim_momentum(
+        &self,
+        b: &B,
+        at: Base<'_, B, Self>,
+        egrad: FactorsRef<'_, B>,
+        Blend { nu, weight, transport }: Blend,
+        mut momentum: FactorsMut<'_, B>,
+        _: FactorsMut<'_, B>,
+        direction: &mut QuotientDirection<B>,
+        _: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        // nu (M_A - A Lambda, M_B + B Lambda^T), then the gradient; where M is tangent, its products take nu along.
+        let rest = match transport {
+            Timing::AfterRetraction => nu,
+            Timing::WithNextGradient => {
+                scope.nest(|scope| {
+                    let mut lambda = scope.take(self.grid.small_dims(at.x.problems()));
+                    vertical(b, at, momentum.as_ref(), lambda.as_mut(), scope);
+                    b.gemm(-nu, at.x.left.n(), lambda.as_ref().n(), Scale(nu), momentum.left.as_mut());
+                    b.gemm(nu, at.x.right.n(), lambda.as_ref().t(), Scale(nu), momentum.right.as_mut());
+                });
+                1.0
+            }
+        };
+        let [ia, ib] = &at.frame.inverses;
+        b.gemm(weight, egrad.left.n(), ib.as_ref().n(), Scale(rest), momentum.left);
+        b.gemm(weight, egrad.right.n(), ia.as_ref().n(), Scale(rest), momentum.right);
+        direction.known = Known::No;
+    }
+
     fn norm(
         &self,
         b: &B,
@@ -372,6 +403,22 @@ impl<B: Linalg> Retraction<B, FixedRankQuotient> for AdditiveRetraction {
         }
         manifold.factor(b, to.as_ref(), frame, health, scope);
     }
+
+    fn advance(
+        &self,
+        b: &B,
+        manifold: &FixedRankQuotient,
+        mut x: FactorsMut<'_, B>,
+        frame: &mut GramFrame<B>,
+        (tangent, _): (FactorsRef<'_, B>, &QuotientDirection<B>),
+        t: Coef<'_, B>,
+        _: Room<'_, B, FixedRankQuotient>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        x.axpby(b, t, tangent, 1.0);
+        manifold.factor(b, x.as_ref(), frame, health, scope);
+    }
 }
 
 /// Horizontal projection at the new point.
@@ -381,6 +428,10 @@ pub struct HorizontalProjection;
 impl<B: Linalg> Transport<B, FixedRankQuotient> for HorizontalProjection {
     fn name(&self) -> &'static str {
         "projection"
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::WithNextGradient
     }
 
     fn transport(

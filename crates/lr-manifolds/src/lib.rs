@@ -28,16 +28,16 @@
 //! };
 //! let (x, mut v, mut y) = (pair([1., 0., 0.], [0., 1.])?, pair([5., 2., 1.], [3., 7.])?, pair([0.; 3], [0.; 2])?);
 //! let (mut health, mut defect) = (Health::new(&b, 1)?, Mats::zeros(&b, Dims::scalars(1))?);
-//! let mut direction = m.new_direction(&b, 1)?;
+//! let (frame, mut end, mut direction) = (m.new_frame(&b, 1)?, m.new_frame(&b, 1)?, m.new_direction(&b, 1)?);
 //!
 //! Scratch::new(&b)?.scope(|scope| {
-//!     let at = Base { x: x.as_ref(), frame: &() };
+//!     let at = Base { x: x.as_ref(), frame: &frame };
 //!     m.project(&b, at, v.as_mut(), scope); // what is tangent remains: (0, 2, 1) and (3, 0)
 //!     m.aim(&b, at, v.as_ref(), &mut direction, health.as_mut(), scope);
 //!     let ray = Ray { at, tangent: v.as_ref(), direction: &direction };
 //!     let (step, health) = (Coef::Host(-0.1), health.as_mut());
-//!     StiefelRetraction::Polar.retract(&b, &m, ray, step, y.as_mut(), &mut (), health, scope);
-//!     m.orthogonality_defect(&b, Base { x: y.as_ref(), frame: &() }, defect.as_mut(), scope);
+//!     StiefelRetraction::Polar.retract(&b, &m, ray, step, y.as_mut(), &mut end, health, scope);
+//!     m.orthogonality_defect(&b, Base { x: y.as_ref(), frame: &end }, defect.as_mut(), scope);
 //! });
 //! assert!(v.left.to_vec(&b)? == [0., 2., 1.] && v.right.to_vec(&b)? == [3., 0.]);
 //! assert!(defect.to_vec(&b)?[0] < 1e-14);
@@ -87,9 +87,11 @@ pub use level_set::{LevelSet, LevelSetShape};
 pub use manifold::{
     Base, Derivatives, Manifold, NormKind, Ray, Schatten, SecondOrderManifold, State, Tangent,
 };
-pub use moves::{Blend, Order, Retraction, Timing, Transport};
+pub use moves::{Blend, Order, Retraction, Room, Timing, Transport};
 pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
-pub use partial_isometry_lifted::{IsometryMetric, LiftedDirection, LiftedProjection, PartialIsometryLifted};
+pub use partial_isometry_lifted::{
+    IsometryMetric, LiftedDirection, LiftedFrame, LiftedProjection, PartialIsometryLifted,
+};
 pub use repair::{GradientRepair, MomentumRepair};
 pub use space_decoupling::SpaceDecoupling;
 pub use stiefel::StiefelRetraction;

@@ -1,9 +1,18 @@
 //! What a caller picks beside a geometry: the [`Retraction`] along a ray, the [`Transport`] of what is kept
 //! from step to step, and how the next gradient enters it ([`Blend`]).
 
-use crate::{Base, FactorsMut, HealthMut, Manifold, Ray};
+use crate::{Base, FactorsMut, FactorsRef, HealthMut, Manifold, Ray};
 use lr_linalg::{Coef, Linalg, Scope};
 use std::fmt::Debug;
+
+/// Room for a point with its frame; what is in it is unspecified.
+#[derive(Debug)]
+pub struct Room<'a, B: Linalg, M: Manifold<B>> {
+    /// Shaped as the factors.
+    pub x: FactorsMut<'a, B>,
+    /// A frame of the geometry.
+    pub frame: &'a mut M::Frame,
+}
 
 /// Order to which a retraction follows the geodesic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +44,28 @@ pub trait Retraction<B: Linalg, M: Manifold<B>>: Clone + Debug + Send + Sync + '
         health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     );
+
+    /// `x = R_x(t v)` with its frame, the same point as by [`Retraction::retract`], for callers who do not look
+    /// back: nothing has to be copied where the last operation may write over `x`.
+    #[allow(clippy::too_many_arguments)]
+    fn advance(
+        &self,
+        b: &B,
+        manifold: &M,
+        mut x: FactorsMut<'_, B>,
+        frame: &mut M::Frame,
+        (tangent, direction): (FactorsRef<'_, B>, &M::Direction),
+        t: Coef<'_, B>,
+        room: Room<'_, B, M>,
+        health: HealthMut<'_, B>,
+        scope: &Scope<'_, B>,
+    ) {
+        let Room { x: mut to, frame: next } = room;
+        let ray = Ray { at: Base { x: x.as_ref(), frame: &*frame }, tangent, direction };
+        self.retract(b, manifold, ray, t, to.as_mut(), next, health, scope);
+        x.copy_from(b, to.as_ref());
+        std::mem::swap(frame, next);
+    }
 }
 
 /// Carries tangent vectors from the start of a ray to its end.

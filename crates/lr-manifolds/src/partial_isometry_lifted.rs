@@ -2,7 +2,7 @@
 //! embedded geometry of the grid (paper sections 4.3 to 4.5, A.4; see [`embedded_metric`]).
 //!
 //! Set: `{(U_i V_j^T)_ij : U_i^T U_i = V_j^T V_j = I_r}` as products of Stiefel manifolds modulo a common
-//! rotation `(U_i Q, V_j Q)`. Point: the stacked `U`, `V`, no frame. Tangent: the horizontal lift
+//! rotation `(U_i Q, V_j Q)`. Point: the stacked `U`, `V`; the frame knows middles of the momentum. Tangent: the horizontal lift
 //! `(M_U, M_V)`. With I block rows and J block columns:
 //!
 //! | | quotient | canonical |
@@ -17,20 +17,22 @@
 //! waits for its transport until the next gradient has a part to take off as well (see [`parts`]).
 
 mod embedded_metric;
+mod frame;
 mod middles;
 mod moves;
 mod parts;
 
+pub use frame::{LiftedDirection, LiftedFrame};
 pub use moves::LiftedProjection;
 
 use crate::{
-    Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Ray, ShapeError, State,
+    Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Ray, ShapeError,
     fixed_rank_quotient::lift_to_ambient,
     manifold::orthogonality_of,
     repair::{self, GradientRepair},
     xky::Middle,
 };
-use lr_linalg::{Coef, DeviceError, Dims, Linalg, Map, Mats, MatsMut, Scope};
+use lr_linalg::{Coef, DeviceError, Linalg, Map, MatsMut, Scope};
 
 /// Metric of the total space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,21 +50,6 @@ pub enum IsometryMetric {
 pub struct PartialIsometryLifted {
     grid: Grid,
     metric: IsometryMetric,
-}
-
-/// What distinguishes the square of a tangent vector's norm from the quotient metric's, `[problems, 1, 1]`.
-#[derive(Debug)]
-pub struct LiftedDirection<B: Linalg> {
-    correction: Mats<B>,
-}
-
-impl<B: Linalg> State<B> for LiftedDirection<B> {
-    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        vec![("correction", &self.correction)]
-    }
-    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        vec![("correction", &mut self.correction)]
-    }
 }
 
 impl PartialIsometryLifted {
@@ -86,7 +73,7 @@ impl PartialIsometryLifted {
 }
 
 impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
-    type Frame = ();
+    type Frame = LiftedFrame<B>;
     type Direction = LiftedDirection<B>;
 
     fn name(&self) -> &'static str {
@@ -114,16 +101,23 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         kind == NormKind::Metric || self.metric == IsometryMetric::Embedded
     }
 
-    fn new_frame(&self, _: &B, _: usize) -> Result<(), DeviceError> {
-        Ok(())
+    fn new_frame(&self, b: &B, problems: usize) -> Result<LiftedFrame<B>, DeviceError> {
+        LiftedFrame::new(b, self, problems)
     }
 
     fn new_direction(&self, b: &B, problems: usize) -> Result<LiftedDirection<B>, DeviceError> {
-        Ok(LiftedDirection { correction: Mats::zeros(b, Dims::scalars(problems))? })
+        LiftedDirection::new(b, self, problems)
     }
 
-    fn factor(&self, _: &B, _: FactorsRef<'_, B>, _: &mut (), _: HealthMut<'_, B>, _: &Scope<'_, B>) {
-        // Nothing is kept at a point.
+    fn factor(
+        &self,
+        b: &B,
+        _: FactorsRef<'_, B>,
+        frame: &mut LiftedFrame<B>,
+        _: HealthMut<'_, B>,
+        _: &Scope<'_, B>,
+    ) {
+        frame.forget(b);
     }
 
     fn egrad_to_rgrad(
@@ -178,6 +172,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         scope: &Scope<'_, B>,
     ) {
         // The lift is followed as it is.
+        direction.forget();
         b.fill(0.0, direction.correction.as_mut());
         if self.metric != IsometryMetric::Quotient {
             scope.nest(|scope| {
@@ -197,12 +192,14 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         _: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
+        direction.forget();
         b.fill(0.0, direction.correction.as_mut());
         scope.nest(|scope| {
             let parts = self.gradient_parts(b, at.x, egrad, scope);
             self.gradient(b, at.x, egrad, &parts.k, out);
-            if let Some(own) = &parts.own {
-                self.correct(b, own, own, direction.correction.as_mut(), scope);
+            if self.metric != IsometryMetric::Quotient {
+                let (_, own) = parts.own(b);
+                self.correct(b, &own, &own, direction.correction.as_mut(), scope);
             }
         });
     }
@@ -220,7 +217,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryLifted {
         scope: &Scope<'_, B>,
     ) {
         // A tangent momentum is projected to itself, at a price that only pending transports are worth.
-        self.blend(b, at.x, egrad, blend, momentum, direction.correction.as_mut(), scope);
+        self.blend(b, at, egrad, blend, momentum, direction, scope);
     }
 
     fn norm(

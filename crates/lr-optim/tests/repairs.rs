@@ -202,6 +202,10 @@ fn run_with_accident(
             }
         }
     }
+    // What lifts know of their momentum is not known of this one.
+    if dict.tensors.contains_key("o.frame.um") {
+        dict.tensors.get_mut("o.frame.age").unwrap().1.fill(0.0);
+    }
     o.load(&b, "o", &dict).unwrap();
     let defect = o.measure(&b, x.as_ref(), gradients[0].as_ref()).unwrap().coherence_defect;
     for g in &gradients[3..] {

@@ -12,7 +12,7 @@ mod truncated_svd;
 use crate::{Factor, MatsMut, MatsRef, Scope};
 
 pub use cholesky_qr::cholesky_qr;
-pub use polar::{polar, polar_into};
+pub use polar::{gram_inverse_sqrt, polar, polar_into};
 pub use spectral_norm::spectral_norm;
 pub use sylvester::sylvester;
 pub use truncated_svd::truncated_svd;
@@ -62,6 +62,18 @@ pub trait Linalg: Factor {
         scope: &Scope<'_, Self>,
     ) {
         polar_into(self, method, z, out, status, scope);
+    }
+
+    /// What takes matrices with these Gram matrices to their polar factors; see [`gram_inverse_sqrt`].
+    fn gram_inverse_sqrt(
+        &self,
+        method: PolarMethod,
+        gram: MatsRef<'_, Self>,
+        out: MatsMut<'_, Self>,
+        status: MatsMut<'_, Self>,
+        scope: &Scope<'_, Self>,
+    ) {
+        gram_inverse_sqrt(self, method, gram, out, status, scope);
     }
 
     /// Thin QR with non-negative diagonal through Gram matrices, Householder where that breaks down;

@@ -58,26 +58,40 @@ pub fn polar_into<B: Linalg>(
             PolarMethod::Polynomial | PolarMethod::GramEigen | PolarMethod::NewtonSchulz { .. } => {
                 let mut gram = scope.take(square);
                 b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, gram.as_mut());
-                match method {
-                    PolarMethod::Polynomial if by_polynomial(b, gram.as_ref(), factor.as_mut(), scope) => {}
-                    PolarMethod::NewtonSchulz { iterations } => {
-                        b.fill(0.0, factor.as_mut());
-                        b.add_diagonal(1.0, factor.as_mut());
-                        newton_schulz(b, gram.as_ref(), factor.as_mut(), iterations, scope);
-                        flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
-                    }
-                    _ => {
-                        gram_inverse_sqrt(b, gram.as_ref(), factor.as_mut(), status.as_mut(), scope);
-                        // An f32 eigendecomposition is good to a hundred roundings; one iteration
-                        // squares that error away.
-                        newton_schulz(b, gram.as_ref(), factor.as_mut(), 1, scope);
-                        flag_defect(b, gram.as_ref(), factor.as_ref(), status, scope);
-                    }
-                }
+                gram_inverse_sqrt(b, method, gram.as_ref(), factor.as_mut(), status, scope);
             }
         }
         b.gemm(1.0, z.as_ref().n(), factor.as_ref().n(), Overwrite, out);
     });
+}
+
+/// `out = gram^{-1/2}` of Gram matrices `z^T z` (`[batch, n, n]`): `z out` is the polar factor of `z`. Of the methods
+/// on Gram matrices, that is; [`PolarMethod::Svd`] is none and taken for [`PolarMethod::GramEigen`]. The status as in
+/// [`polar`].
+pub fn gram_inverse_sqrt<B: Linalg>(
+    b: &B,
+    method: PolarMethod,
+    gram: MatsRef<'_, B>,
+    mut out: MatsMut<'_, B>,
+    mut status: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    match method {
+        PolarMethod::Polynomial if by_polynomial(b, gram, out.as_mut(), scope) => {}
+        PolarMethod::NewtonSchulz { iterations } => {
+            b.fill(0.0, out.as_mut());
+            b.add_diagonal(1.0, out.as_mut());
+            newton_schulz(b, gram, out.as_mut(), iterations, scope);
+            flag_defect(b, gram, out.as_ref(), status, scope);
+        }
+        PolarMethod::Svd | PolarMethod::Polynomial | PolarMethod::GramEigen => {
+            by_eigendecomposition(b, gram, out.as_mut(), status.as_mut(), scope);
+            // An f32 eigendecomposition is good to a hundred roundings; one iteration
+            // squares that error away.
+            newton_schulz(b, gram, out.as_mut(), 1, scope);
+            flag_defect(b, gram, out.as_ref(), status, scope);
+        }
+    }
 }
 
 /// `out = gram^{-1/2}` where a polynomial of low degree is known to be good enough for the whole batch.
@@ -96,7 +110,7 @@ fn by_polynomial<B: Linalg>(b: &B, gram: MatsRef<'_, B>, out: MatsMut<'_, B>, sc
 }
 
 /// `out = gram^{-1/2} = Q diag(w)^{-1/2} Q^T`.
-fn gram_inverse_sqrt<B: Linalg>(
+fn by_eigendecomposition<B: Linalg>(
     b: &B,
     gram: MatsRef<'_, B>,
     out: MatsMut<'_, B>,

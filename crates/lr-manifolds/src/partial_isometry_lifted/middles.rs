@@ -22,7 +22,16 @@ fn window(pass: &Pass, index: usize, stack: Dims) -> (std::ops::Range<usize>, Di
 }
 
 /// The middles of a pass; packed only where it holds all blocks.
-fn view<'a, B: Linalg>(pass: &Pass, index: usize, stack: MatsRef<'a, B>) -> MatsRef<'a, B> {
+pub(super) fn view<'a, B: Linalg>(pass: &Pass, index: usize, stack: MatsRef<'a, B>) -> MatsRef<'a, B> {
+    let (rows, each) = window(pass, index, stack.dims());
+    match pass {
+        Pass::Together { .. } => stack.reshape(each),
+        Pass::One(_) => stack.rows(rows),
+    }
+}
+
+/// The middles of a pass, writable.
+pub(super) fn view_mut<'a, B: Linalg>(pass: &Pass, index: usize, stack: MatsMut<'a, B>) -> MatsMut<'a, B> {
     let (rows, each) = window(pass, index, stack.dims());
     match pass {
         Pass::Together { .. } => stack.reshape(each),
@@ -39,12 +48,7 @@ pub(super) fn of<B: Linalg>(
     mut out: MatsMut<'_, B>,
 ) {
     for (index, pass) in blocks.passes().enumerate() {
-        let (rows, each) = window(&pass, index, out.dims());
-        let out = match pass {
-            Pass::Together { .. } => out.as_mut().reshape(each),
-            Pass::One(_) => out.as_mut().rows(rows),
-        };
-        b.gemm(1.0, pass.of(u).t(), pass.of(m).n(), Overwrite, out);
+        b.gemm(1.0, pass.of(u).t(), pass.of(m).n(), Overwrite, view_mut(&pass, index, out.as_mut()));
     }
 }
 

@@ -11,9 +11,9 @@
 //! inconsistent gradients, so that each is made of its own overlaps. The overlap of the sum, which some metrics
 //! need, follows from these by `U_i^T U_i = I`.
 
-use super::{IsometryMetric, PartialIsometryLifted, middles};
-use crate::{Blend, FactorsMut, FactorsRef};
-use lr_linalg::{Coef, Dims, Epilogue::Overwrite, Linalg, Map, MatsMut, Part, Scope};
+use super::{IsometryMetric, LiftedDirection, PartialIsometryLifted, middles};
+use crate::{Base, Blend, FactorsMut, FactorsRef, Timing};
+use lr_linalg::{Coef, Dims, Linalg, Map, MatsMut, Part, Scope};
 
 /// A stack of middles for each side.
 pub(super) type Stacks<'s, B> = [MatsMut<'s, B>; 2];
@@ -22,9 +22,18 @@ pub(super) type Stacks<'s, B> = [MatsMut<'s, B>; 2];
 pub(super) struct GradientParts<'s, B: Linalg> {
     /// `K_i`.
     pub k: Stacks<'s, B>,
-    /// `U_i^T grad_i` where the metric corrects by it; of the left side at a single pair `-(U^T grad)^T`, which is
-    /// as long, and the same where skew.
-    pub own: Option<Stacks<'s, B>>,
+    /// `share U_i^T G_i`.
+    overlaps: Stacks<'s, B>,
+}
+
+impl<'s, B: Linalg> GradientParts<'s, B> {
+    /// `U_i^T grad_i`, by `U_i^T U_i = I`, in place of the overlaps; and `K_i`.
+    pub fn own(mut self, b: &B) -> (Stacks<'s, B>, Stacks<'s, B>) {
+        for (k, overlap) in self.k.iter().zip(&mut self.overlaps) {
+            b.axpby(Coef::Host(-1.0), k.as_ref(), 1.0, overlap.as_mut());
+        }
+        (self.k, self.overlaps)
+    }
 }
 
 impl PartialIsometryLifted {
@@ -102,22 +111,16 @@ impl PartialIsometryLifted {
         egrad: FactorsRef<'_, B>,
         scope: &'s Scope<'_, B>,
     ) -> GradientParts<'s, B> {
-        let small = self.grid.small_dims(x.problems());
-        let [mut gu, mut vg, mut k, mut transposed] = [(); 4].map(|()| scope.take(small));
-        b.gemm(1.0, egrad.left.t(), x.left.n(), Overwrite, gu.as_mut());
-        b.gemm(1.0, x.right.t(), egrad.right.n(), Overwrite, vg.as_mut());
-        b.axpby(Coef::Host(0.5), gu.as_ref(), 0.0, k.as_mut());
-        b.axpby(Coef::Host(0.5), vg.as_ref(), 1.0, k.as_mut());
+        let overlaps = self.overlaps(b, x, egrad, scope);
+        let mut k = overlaps.each_ref().map(|k| scope.take(k.dims()));
+        let ([left, right], [gu, vg]) = (&mut k, &overlaps);
+        b.copy(gu.as_ref().t(), left.as_mut());
+        b.axpby(Coef::Host(0.5), vg.as_ref(), 0.5, left.as_mut());
         if self.metric != IsometryMetric::Canonical {
-            b.take_part(Part::Sym, k.as_mut());
-            b.copy(k.as_ref().n(), transposed.as_mut());
-            return GradientParts { k: [k, transposed], own: None };
+            b.take_part(Part::Sym, left.as_mut());
         }
-        b.copy(k.as_ref().t(), transposed.as_mut());
-        // M_U^T U = G_U^T U - K^T and V^T M_V = V^T G_V - K^T.
-        b.axpby(Coef::Host(1.0), transposed.as_ref(), -1.0, gu.as_mut());
-        b.axpby(Coef::Host(-1.0), transposed.as_ref(), 1.0, vg.as_mut());
-        GradientParts { k: [k, transposed], own: Some([gu, vg]) }
+        b.copy(left.as_ref().t(), right.as_mut());
+        GradientParts { k, overlaps }
     }
 
     /// From the middles `U_i^T G_i` of all blocks, for all metrics.
@@ -128,42 +131,33 @@ impl PartialIsometryLifted {
         egrad: FactorsRef<'_, B>,
         scope: &'s Scope<'_, B>,
     ) -> GradientParts<'s, B> {
-        // The canonical metric takes G_i^T U_i off.
-        let mut k = match self.metric {
-            IsometryMetric::Canonical => self.overlaps(b, egrad, x, scope),
-            IsometryMetric::Quotient | IsometryMetric::Embedded => self.overlaps(b, x, egrad, scope),
-        };
-        for (share, k) in self.shares().into_iter().zip(&mut k) {
-            b.map(Map::Scale(share), k.as_mut());
+        let mut overlaps = self.overlaps(b, x, egrad, scope);
+        for (share, overlap) in self.shares().into_iter().zip(&mut overlaps) {
+            b.map(Map::Scale(share), overlap.as_mut());
         }
-        if self.metric == IsometryMetric::Quotient {
-            for (side, k) in k.iter_mut().enumerate() {
-                b.take_part(Part::Sym, self.each(side, k.as_mut()));
+        let mut k = overlaps.each_ref().map(|k| scope.take(k.dims()));
+        for (side, (k, overlap)) in k.iter_mut().zip(&mut overlaps).enumerate() {
+            let mut each = self.each(side, k.as_mut());
+            let overlap = self.each(side, overlap.as_mut());
+            match self.metric {
+                // The canonical metric takes G_i^T U_i off.
+                IsometryMetric::Canonical => b.copy(overlap.as_ref().t(), each),
+                IsometryMetric::Quotient | IsometryMetric::Embedded => {
+                    b.copy(overlap.as_ref().n(), each.as_mut());
+                    b.take_part(Part::Sym, each);
+                }
             }
-            return GradientParts { k, own: None };
         }
-        let mut own = k.each_ref().map(|k| scope.take(k.dims()));
-        if self.metric == IsometryMetric::Canonical {
-            // U_i^T grad_i = K_i^T - K_i.
-            for (side, (k, own)) in k.iter().zip(&mut own).enumerate() {
-                b.axpby(Coef::Host(-2.0), k.as_ref(), 0.0, own.as_mut());
-                b.take_part(Part::Skew, self.each(side, own.as_mut()));
-            }
-            return GradientParts { k, own: Some(own) };
+        if self.metric == IsometryMetric::Embedded {
+            scope.nest(|scope| {
+                let mut common = scope.take(self.grid.small_dims(x.problems()));
+                self.common_part(b, overlaps.each_ref().map(MatsMut::as_ref), common.as_mut(), scope);
+                for (side, (k, sign)) in k.iter_mut().zip([1.0, -1.0]).enumerate() {
+                    b.axpby(Coef::Host(sign), common.as_ref(), 1.0, self.each(side, k.as_mut()));
+                }
+            });
         }
-        scope.nest(|scope| {
-            let mut common = scope.take(self.grid.small_dims(x.problems()));
-            self.common_part(b, k.each_ref().map(MatsMut::as_ref), common.as_mut(), scope);
-            let signs = [1.0, -1.0];
-            for (side, ((k, own), sign)) in k.iter_mut().zip(&mut own).zip(signs).enumerate() {
-                b.copy(k.as_ref().n(), own.as_mut());
-                let mut each = self.each(side, k.as_mut());
-                b.take_part(Part::Sym, each.as_mut());
-                b.axpby(Coef::Host(sign), common.as_ref(), 1.0, each);
-                b.axpby(Coef::Host(-1.0), k.as_ref(), 1.0, own.as_mut());
-            }
-        });
-        GradientParts { k, own: Some(own) }
+        GradientParts { k, overlaps }
     }
 
     /// The gradient `share G_i - U_i K_i`.
@@ -199,45 +193,54 @@ impl PartialIsometryLifted {
         }
     }
 
-    /// `M <- nu P(M) + w grad`, and into `correction` what [`Self::correct`] says of it.
+    /// `M <- nu P(M) + w grad`, and into `direction` what is known of it.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn blend<B: Linalg>(
         &self,
         b: &B,
-        x: FactorsRef<'_, B>,
+        at: Base<'_, B, Self>,
         egrad: FactorsRef<'_, B>,
-        Blend { nu, weight, .. }: Blend,
+        Blend { nu, weight, transport }: Blend,
         momentum: FactorsMut<'_, B>,
-        mut correction: MatsMut<'_, B>,
+        direction: &mut LiftedDirection<B>,
         scope: &Scope<'_, B>,
     ) {
-        let FactorsMut { mut left, mut right } = momentum;
-        let weight_of = |share: f64| Coef::Host(weight * share);
+        let (x, FactorsMut { mut left, mut right }) = (at.x, momentum);
         scope.nest(|scope| {
             let momentum = FactorsRef { left: left.as_ref(), right: right.as_ref() };
-            let mut k = self.overlaps(b, x, momentum, scope);
-            let gradient = self.gradient_parts(b, x, egrad, scope);
-            b.fill(0.0, correction.as_mut());
-            match gradient.own {
-                None => self.normal_part(b, &mut k, scope),
-                Some(mut own) => {
-                    // U_i^T (nu P(M) + w grad), from U_i^T P(M) = U_i^T M - K_M, which is skew.
-                    for (own, k) in own.iter_mut().zip(&k) {
-                        b.axpby(Coef::Host(nu), k.as_ref(), weight, own.as_mut());
-                    }
-                    self.normal_part(b, &mut k, scope);
-                    for (own, k) in own.iter_mut().zip(&k) {
-                        b.axpby(Coef::Host(-nu), k.as_ref(), 1.0, own.as_mut());
-                    }
-                    self.correct(b, &own, &own, correction, scope);
-                }
+            let mut k = match at.frame.middles(b) {
+                Some(known) => known.map(|known| {
+                    let mut k = scope.take(known.dims());
+                    b.copy(known.n(), k.as_mut());
+                    k
+                }),
+                None => self.overlaps(b, x, momentum, scope),
+            };
+            let (gradient, mut own) = self.gradient_parts(b, x, egrad, scope).own(b);
+            // U_i^T (nu P(M) + w grad), from U_i^T P(M) = U_i^T M - K_M, which is skew.
+            for (own, k) in own.iter_mut().zip(&k) {
+                b.axpby(Coef::Host(nu), k.as_ref(), weight, own.as_mut());
             }
-            for (k, own) in k.iter_mut().zip(&gradient.k) {
-                b.axpby(Coef::Host(weight), own.as_ref(), nu, k.as_mut());
+            self.normal_part(b, &mut k, scope);
+            for (own, k) in own.iter_mut().zip(&k) {
+                b.axpby(Coef::Host(-nu), k.as_ref(), 1.0, own.as_mut());
             }
-            let shares = self.shares();
-            b.axpby(weight_of(shares[0]), egrad.left, nu, left.as_mut());
-            b.axpby(weight_of(shares[1]), egrad.right, nu, right.as_mut());
+            match transport {
+                Timing::WithNextGradient => direction.learn(b, &own),
+                // Another vector will be at the end of the step.
+                Timing::AfterRetraction => direction.forget(),
+            }
+            b.fill(0.0, direction.correction.as_mut());
+            self.correct(b, &own, &own, direction.correction.as_mut(), scope);
+            for (k, gradient) in k.iter_mut().zip(&gradient) {
+                b.axpby(Coef::Host(weight), gradient.as_ref(), nu, k.as_mut());
+            }
+            let weights = self.shares().map(|share| Coef::Host(weight * share));
+            for ((weight, g), m) in
+                weights.into_iter().zip([egrad.left, egrad.right]).zip([&mut left, &mut right])
+            {
+                b.axpby(weight, g, nu, m.as_mut());
+            }
             self.take_off(b, x, &k, FactorsMut { left: left.as_mut(), right: right.as_mut() });
         });
     }

@@ -4,7 +4,8 @@ use super::repairs::{self, Counters};
 use super::{Averaging, Cadence, DescentConfig, Normalization, Progress, RankGuard, Rule, Slice, Worker};
 use lr_linalg::{Coef, Linalg, Map, Mats, Scope};
 use lr_manifolds::{
-    Base, Blend, FactorsMut, FactorsRef, HealthMut, Manifold, Ray, Retraction, Tangent, Timing, Transport,
+    Base, Blend, FactorsMut, FactorsRef, HealthMut, Manifold, Ray, Retraction, Room, Tangent, Timing,
+    Transport,
 };
 
 /// How a step comes by what it follows.
@@ -99,42 +100,61 @@ pub(super) fn step<B, M, R, T>(
             let _span = tracing::trace_span!("norm").entered();
             step_length(b, manifold, config, lr, ray, gamma, health.as_mut(), &mut counters, scope)
         };
-        {
+        let looks_back = momentum.is_some() && *timing == Timing::AfterRetraction;
+        if looks_back {
+            {
+                let _span = tracing::trace_span!("retract").entered();
+                retraction.retract(b, manifold, ray, t, next.as_mut(), next_frame, health.as_mut(), scope);
+                let next = next.as_mut();
+                repairs::reorthogonalize(
+                    b,
+                    manifold,
+                    config,
+                    taken,
+                    next,
+                    next_frame,
+                    health,
+                    &mut counters,
+                    scope,
+                );
+            }
+            if let Some(momentum) = momentum.as_mut() {
+                let _span = tracing::trace_span!("transport").entered();
+                let to = Base { x: next.as_ref(), frame: &*next_frame };
+                match config.normalization {
+                    Normalization::Steepest(_) => {
+                        transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
+                    }
+                    Normalization::None | Normalization::Unit { .. } => {
+                        let ray = Ray { at, tangent: momentum.as_ref(), direction: &*direction };
+                        transport.carry(b, manifold, ray, to, rgrad.as_mut(), scope);
+                        std::mem::swap(momentum, rgrad);
+                    }
+                }
+            }
+            x.copy_from(b, next.as_ref());
+            std::mem::swap(frame, next_frame);
+        } else {
             let _span = tracing::trace_span!("retract").entered();
-            retraction.retract(b, manifold, ray, t, next.as_mut(), next_frame, health.as_mut(), scope);
-            let next = next.as_mut();
+            let along = (tangent, &*direction);
+            let room = Room { x: next.as_mut(), frame: next_frame };
+            retraction.advance(b, manifold, x.as_mut(), frame, along, t, room, health.as_mut(), scope);
             repairs::reorthogonalize(
                 b,
                 manifold,
                 config,
                 taken,
-                next,
-                next_frame,
+                x.as_mut(),
+                frame,
                 health,
                 &mut counters,
                 scope,
             );
         }
-        if let (Some(momentum), Timing::AfterRetraction) = (momentum.as_mut(), timing) {
-            let _span = tracing::trace_span!("transport").entered();
-            let to = Base { x: next.as_ref(), frame: &*next_frame };
-            match config.normalization {
-                Normalization::Steepest(_) => {
-                    transport.transport(b, manifold, at, to, momentum.as_mut(), scope);
-                }
-                Normalization::None | Normalization::Unit { .. } => {
-                    let ray = Ray { at, tangent: momentum.as_ref(), direction: &*direction };
-                    transport.carry(b, manifold, ray, to, rgrad.as_mut(), scope);
-                    std::mem::swap(momentum, rgrad);
-                }
-            }
-        }
         if config.weight_decay > 0.0 {
             let shrink = 1.0 / (1.0 + lr * config.weight_decay);
-            manifold.dilate(b, shrink, next.as_mut(), next_frame, momentum.as_mut().map(Tangent::as_mut));
+            manifold.dilate(b, shrink, x, frame, momentum.as_mut().map(Tangent::as_mut));
         }
-        x.copy_from(b, next.as_ref());
-        std::mem::swap(frame, next_frame);
     });
 }
 

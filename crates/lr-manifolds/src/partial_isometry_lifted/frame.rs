@@ -1,0 +1,137 @@
+//! [`LiftedFrame`] and [`LiftedDirection`]: middles of a momentum, continued from step to step.
+//!
+//! Along `Z = U + t M` with the polar retraction `U' = Z P`, `P = (Z^T Z)^{-1/2}`, everything follows from the middle
+//! `Omega = U^T M` and one Gram matrix, that of `M`:
+//!
+//! ```text
+//! Z^T Z = I + t (Omega + Omega^T + t M^T M),   U'^T M = P (Omega + t M^T M).
+//! ```
+//!
+//! The Gram matrix of `Z` itself would correct what `U^T U` is off from `I`, so every eighth step takes that instead,
+//! and the middles are measured anew.
+
+use super::{PartialIsometryLifted, middles};
+use crate::State;
+use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, MatsRef};
+
+/// Steps after which middles are measured anew.
+const LONGEST_LIFE: f64 = 8.0;
+
+/// What a point has in common with the momentum that a retraction brought there.
+#[derive(Debug)]
+pub struct LiftedFrame<B: Linalg> {
+    /// `U_i^T M_i`, stacked, where the age is not zero.
+    middles: [Mats<B>; 2],
+    /// Steps since the middles were measured, `[problems, 1, 1]`; zero where they are not known.
+    age: Mats<B>,
+}
+
+impl<B: Linalg> State<B> for LiftedFrame<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        let [left, right] = &self.middles;
+        vec![("um", left), ("vm", right), ("age", &self.age)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        let Self { middles: [left, right], age } = self;
+        vec![("um", left), ("vm", right), ("age", age)]
+    }
+}
+
+impl<B: Linalg> LiftedFrame<B> {
+    pub(super) fn new(b: &B, manifold: &PartialIsometryLifted, problems: usize) -> Result<Self, DeviceError> {
+        Ok(Self {
+            middles: manifold.new_middles(b, problems)?,
+            age: Mats::zeros(b, Dims::scalars(problems))?,
+        })
+    }
+
+    /// The middles of the momentum, if they are known, on devices that can tell.
+    pub(super) fn middles(&self, b: &B) -> Option<[MatsRef<'_, B>; 2]> {
+        let known = b.glance(self.age.as_ref())? > 0.0;
+        known.then(|| self.middles.each_ref().map(Mats::as_ref))
+    }
+
+    /// Whether a step from here may continue the middles.
+    pub(super) fn is_young(&self, b: &B) -> bool {
+        b.glance(self.age.as_ref()).is_some_and(|age| age + 1.0 < LONGEST_LIFE)
+    }
+
+    /// Nothing is known.
+    pub(super) fn forget(&mut self, b: &B) {
+        b.fill(0.0, self.age.as_mut());
+    }
+
+    /// The middles, for a step to write those at its end.
+    pub(super) fn middles_mut(&mut self) -> [MatsMut<'_, B>; 2] {
+        self.middles.each_mut().map(Mats::as_mut)
+    }
+
+    /// The middles are those of a step longer than `from`.
+    pub(super) fn age_from(&mut self, b: &B, from: &Self) {
+        b.fill(1.0, self.age.as_mut());
+        b.axpby(Coef::Host(1.0), from.age.as_ref(), 1.0, self.age.as_mut());
+    }
+}
+
+/// What is known of a tangent vector.
+#[derive(Debug)]
+pub struct LiftedDirection<B: Linalg> {
+    /// What distinguishes the square of its norm from the quotient metric's, `[problems, 1, 1]`.
+    pub(super) correction: Mats<B>,
+    /// `U_i^T M_i`, stacked, where they are known.
+    middles: [Mats<B>; 2],
+    known: Known,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+}
+
+impl<B: Linalg> State<B> for LiftedDirection<B> {
+    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
+        let [left, right] = &self.middles;
+        vec![("correction", &self.correction), ("um", left), ("vm", right)]
+    }
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
+        let Self { correction, middles: [left, right], .. } = self;
+        vec![("correction", correction), ("um", left), ("vm", right)]
+    }
+}
+
+impl<B: Linalg> LiftedDirection<B> {
+    pub(super) fn new(b: &B, manifold: &PartialIsometryLifted, problems: usize) -> Result<Self, DeviceError> {
+        Ok(Self {
+            correction: Mats::zeros(b, Dims::scalars(problems))?,
+            middles: manifold.new_middles(b, problems)?,
+            known: Known::No,
+        })
+    }
+
+    /// The middles, if they are known.
+    pub(super) fn middles(&self) -> Option<[MatsRef<'_, B>; 2]> {
+        (self.known == Known::Yes).then(|| self.middles.each_ref().map(Mats::as_ref))
+    }
+
+    /// They are these.
+    pub(super) fn learn(&mut self, b: &B, middles: &[MatsMut<'_, B>; 2]) {
+        self.known = Known::Yes;
+        for (ours, middles) in self.middles.iter_mut().zip(middles) {
+            b.copy(middles.as_ref().n(), ours.as_mut());
+        }
+    }
+
+    /// They are those of another tangent vector.
+    pub(super) fn forget(&mut self) {
+        self.known = Known::No;
+    }
+}
+
+impl PartialIsometryLifted {
+    fn new_middles<B: Linalg>(&self, b: &B, problems: usize) -> Result<[Mats<B>; 2], DeviceError> {
+        let small = self.grid.small_dims(problems);
+        let zeros = |blocks| Mats::zeros(b, middles::dims(blocks, small));
+        Ok([zeros(&self.grid.left)?, zeros(&self.grid.right)?])
+    }
+}
