@@ -28,6 +28,7 @@ mod frame;
 mod link;
 mod orthonormal;
 mod retraction;
+mod solution;
 
 pub use direction::PullbackDirection;
 pub use frame::PullbackFrame;

@@ -1,7 +1,7 @@
 //! [`PullbackFrame`]: the Gram matrices of both factors, and what r x r algorithms need of them.
 
 use super::link::PullbackLink;
-use crate::{FactorsRef, Grid, State};
+use crate::{FactorsMut, FactorsRef, Grid, State};
 use lr_linalg::{
     Coef, DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar,
     Scope, Side, Triangle,
@@ -55,6 +55,19 @@ impl Lead {
             Self::Left => (0, 1),
             Self::Right => (1, 0),
         }
+    }
+
+    /// The leading side of a pair, then the other one.
+    pub fn sort_sides<T>(self, [left, right]: [T; 2]) -> [T; 2] {
+        match self {
+            Self::Left => [left, right],
+            Self::Right => [right, left],
+        }
+    }
+
+    /// The leading factor, then the other one.
+    pub fn sort<B: Linalg>(self, FactorsMut { left, right }: FactorsMut<'_, B>) -> [MatsMut<'_, B>; 2] {
+        self.sort_sides([left, right])
     }
 }
 
