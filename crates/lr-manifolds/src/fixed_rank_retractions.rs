@@ -13,7 +13,7 @@
 
 use crate::{
     FactorsMut, FixedRankEmbedded, HealthMut, Manifold, Order, QrFrame, Ray, Retraction,
-    xky::{self, Core, Ends, Factored, Step},
+    xky::{self, Core, Ends, Factored, Measured, Step},
 };
 use lr_linalg::{
     Coef, Dims,
@@ -158,7 +158,8 @@ impl<B: Linalg> Retraction<B, FixedRankEmbedded> for SvdRetraction {
             b.gemm(1.0, ib.as_ref().t(), ia.as_ref().n(), Overwrite, inverse.as_mut());
             let (at, s) = (from.bases(), s.as_ref());
             let given = Core::Given { s, inverse: inverse.as_ref() };
-            let step = Step { at, core: given, v, direction, t, floor: self.floor };
+            let (floor, measured) = (self.floor, Measured::Factors);
+            let step = Step { at, core: given, v, direction, t, floor, measured };
             let ends = Ends::Core(core.as_mut());
             if xky::follow(b, &step, ends, frame.bases.as_mut(), &mut frame.link, scope)
                 && self.share(b, core.as_ref(), from, frame, to.as_mut(), scope)

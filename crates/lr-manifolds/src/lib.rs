@@ -88,7 +88,9 @@ pub use manifold::{
     Base, Derivatives, Manifold, NormKind, Ray, Schatten, SecondOrderManifold, State, Tangent,
 };
 pub use moves::{Blend, Order, Retraction, Room, Timing, Transport};
-pub use partial_isometry_embedded::{IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded};
+pub use partial_isometry_embedded::{
+    IsometryFrame, IsometryProjection, IsometrySvdRetraction, PartialIsometryEmbedded,
+};
 pub use partial_isometry_lifted::{
     IsometryMetric, LiftedDirection, LiftedFrame, LiftedProjection, PartialIsometryLifted,
 };

@@ -15,13 +15,17 @@
 //! of functions that are not functions of `U V^T` are made consistent by `K = skew(U^T C + D^T V)/2`, which is
 //! the projection and the least-squares repair in one.
 
+mod frame;
+
+pub use frame::IsometryFrame;
+
 use crate::{
     Base, Blend, FactorsMut, FactorsRef, Grid, HealthMut, Manifold, NormKind, Order, Ray, Retraction,
     ShapeError, Timing, Transport, guard,
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
-    xky::{self, Bases, Core, Ends, Factored, Link, Middle, Step, Xky},
+    xky::{self, Bases, Core, Ends, Factored, Measured, Middle, Purpose, Step, Xky},
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -89,7 +93,7 @@ fn gradient<B: Linalg>(
 }
 
 impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
-    type Frame = Link<B>;
+    type Frame = IsometryFrame<B>;
     type Direction = Xky<B>;
 
     fn name(&self) -> &'static str {
@@ -109,8 +113,8 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         true
     }
 
-    fn new_frame(&self, b: &B, problems: usize) -> Result<Link<B>, DeviceError> {
-        Link::new(b, &self.grid, problems)
+    fn new_frame(&self, b: &B, problems: usize) -> Result<IsometryFrame<B>, DeviceError> {
+        IsometryFrame::new(b, &self.grid, problems)
     }
 
     fn new_direction(&self, b: &B, problems: usize) -> Result<Xky<B>, DeviceError> {
@@ -119,14 +123,14 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
 
     fn factor(
         &self,
-        _: &B,
+        b: &B,
         _: FactorsRef<'_, B>,
-        frame: &mut Link<B>,
+        frame: &mut IsometryFrame<B>,
         _: HealthMut<'_, B>,
         _: &Scope<'_, B>,
     ) {
         // U and V are their own bases.
-        frame.forget();
+        frame.renew(b);
     }
 
     fn egrad_to_rgrad(
@@ -181,6 +185,7 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
             b.gemm(-1.0, at.x.right.n(), s.as_ref().n(), Scale(1.0), momentum.right.as_mut());
         });
         direction.measure(b, Middle::Skew, momentum.as_ref());
+        direction.prepare_to_carry();
     }
 
     fn inner(
@@ -231,11 +236,11 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         &self,
         b: &B,
         x: FactorsMut<'_, B>,
-        frame: &mut Link<B>,
+        frame: &mut IsometryFrame<B>,
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        frame.forget();
+        frame.renew(b);
         for factor in [x.left, x.right] {
             orthonormalize(b, self.repair, factor, health.as_mut(), scope);
         }
@@ -305,18 +310,24 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         ray: Ray<'_, B, PartialIsometryEmbedded>,
         t: Coef<'_, B>,
         mut to: FactorsMut<'_, B>,
-        link: &mut Link<B>,
+        frame: &mut IsometryFrame<B>,
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
         let problems = ray.tangent.problems();
         scope.nest(|scope| {
             let (at, v) = (bases(ray.at.x), ray.tangent);
-            let step = Step { at, core: Core::Identity, v, direction: ray.direction, t, floor: 0.0 };
-            if xky::follow(b, &step, Ends::Isometry, to.as_mut(), link, scope) {
+            let (core, direction) = (Core::Identity, ray.direction);
+            let measured = match direction.purpose() {
+                Purpose::Followed => Measured::Factors,
+                Purpose::Carried => ray.at.frame.allows(b),
+            };
+            let step = Step { at, core, v, direction, t, floor: 0.0, measured };
+            if xky::follow(b, &step, Ends::Isometry, to.as_mut(), &mut frame.link, scope) {
+                frame.age_from(b, ray.at.frame);
                 return;
             }
-            link.forget();
+            frame.renew(b);
             health.count_exact_step(b, scope);
             let mut identity = scope.take(manifold.grid.small_dims(problems));
             b.fill(0.0, identity.as_mut());
@@ -359,7 +370,7 @@ impl<B: Linalg> Transport<B, PartialIsometryEmbedded> for IsometryProjection {
         out: FactorsMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let link = to.frame.holding();
+        let link = to.frame.link.holding();
         let (from, to) = (bases(ray.at.x), bases(to.x));
         xky::carry(b, from, to, link, Middle::Skew, ray.tangent, ray.direction.middles(), out, scope);
     }

@@ -60,6 +60,26 @@ pub(crate) fn follow<B: Linalg>(
     }
 }
 
+/// `out = Z^T Z` for `Z = U + t M` with orthonormal `U`, from `Omega = U^T M`, or its transpose, and the Gram matrix of
+/// `M`: `I + t (Omega + Omega^T + t M^T M)`. `moved` receives `Omega + t M^T M`.
+pub(crate) fn tilted_gram<B: Linalg>(
+    b: &B,
+    [omega, gram]: [MatsRef<'_, B>; 2],
+    t: Coef<'_, B>,
+    mut moved: MatsMut<'_, B>,
+    mut out: MatsMut<'_, B>,
+    scope: &Scope<'_, B>,
+) {
+    scope.nest(|scope| {
+        let mut sum = scope.take(out.dims());
+        b.add_scaled(omega, t, gram, moved.as_mut());
+        b.copy(omega.t(), sum.as_mut());
+        b.axpby(Coef::Host(1.0), moved.as_ref(), 1.0, sum.as_mut());
+        b.axpby(t, sum.as_ref(), 0.0, out.as_mut());
+        b.add_diagonal(1.0, out.as_mut());
+    });
+}
+
 /// Replaces tall matrices near the Stiefel manifold by matrices on it.
 pub(crate) fn orthonormalize<B: Linalg>(
     b: &B,

@@ -22,11 +22,13 @@ use lr_linalg::{
     Linalg, MatsMut, MatsRef, Part, Scope,
 };
 
+pub(crate) use direction::Purpose;
 pub use direction::Xky;
 pub(crate) use direction::spectral_norm;
 pub(crate) use factored::Factored;
 pub(crate) use graph::{Core, Ends, Reach, Step, follow};
 pub use link::Link;
+pub(crate) use link::Measured;
 use link::Overlaps;
 
 /// What kind of middle block `K` a geometry admits.

@@ -14,6 +14,7 @@ use crate::{PanelMut, Side, Triangle};
 pub struct Bf16;
 
 /// Least rows, columns and terms of a product that pays for rounding its operands.
+#[cfg(target_arch = "x86_64")]
 const LARGE: usize = 64;
 
 impl Bf16 {

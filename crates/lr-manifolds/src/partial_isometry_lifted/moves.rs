@@ -3,7 +3,10 @@
 use super::{IsometryMetric, LiftedDirection, LiftedFrame, PartialIsometryLifted, middles};
 use crate::{
     Base, FactorsMut, FactorsRef, HealthMut, Manifold, Order, Ray, Retraction, Room, StiefelRetraction,
-    Timing, Transport, grid::Pass, manifold::take_pair, stiefel::follow,
+    Timing, Transport,
+    grid::Pass,
+    manifold::take_pair,
+    stiefel::{follow, tilted_gram},
 };
 use lr_linalg::{Coef, Dims, Epilogue::Overwrite, Linalg, MatsMut, MatsRef, PolarMethod, Scope};
 
@@ -152,15 +155,16 @@ fn continue_polar<B: Linalg>(
     scope: &Scope<'_, B>,
 ) {
     scope.nest(|scope| {
-        let [mut gram, mut moved, mut factor] = [(); 3].map(|()| scope.take(omega.dims()));
+        let [mut gram, mut moved, mut tilted, mut factor] = [(); 4].map(|()| scope.take(omega.dims()));
         b.gemm(1.0, m.t(), m.n(), Overwrite, gram.as_mut());
-        b.add_scaled(omega, t, gram.as_ref(), moved.as_mut());
-        // I + t (Omega + Omega^T + t M^T M).
-        b.copy(omega.t(), factor.as_mut());
-        b.axpby(Coef::Host(1.0), moved.as_ref(), 1.0, factor.as_mut());
-        b.axpby(t, factor.as_ref(), 0.0, gram.as_mut());
-        b.add_diagonal(1.0, gram.as_mut());
-        b.gram_inverse_sqrt(PolarMethod::default(), gram.as_ref(), factor.as_mut(), health.breakdown, scope);
+        tilted_gram(b, [omega, gram.as_ref()], t, moved.as_mut(), tilted.as_mut(), scope);
+        b.gram_inverse_sqrt(
+            PolarMethod::default(),
+            tilted.as_ref(),
+            factor.as_mut(),
+            health.breakdown,
+            scope,
+        );
         b.gemm(1.0, factor.as_ref().n(), moved.as_ref().n(), Overwrite, after);
         b.gemm(1.0, z.as_ref().n(), factor.as_ref().n(), Overwrite, to);
     });

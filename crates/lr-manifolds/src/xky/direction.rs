@@ -17,6 +17,16 @@ pub struct Xky<B: Linalg> {
     kd: Mats<B>,
     /// `[problems, 1, 1]` each.
     squares: [Mats<B>; 2],
+    purpose: Purpose,
+}
+
+/// What becomes of a tangent vector that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Nothing that its coordinates are to be prepared for.
+    Followed,
+    /// It is carried along.
+    Carried,
 }
 
 impl<B: Linalg> State<B> for Xky<B> {
@@ -25,7 +35,7 @@ impl<B: Linalg> State<B> for Xky<B> {
         vec![("k", &self.k), ("kc", &self.kc), ("kd", &self.kd), ("xx", x), ("yy", y)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        let Self { k, kc, kd, squares: [x, y] } = self;
+        let Self { k, kc, kd, squares: [x, y], .. } = self;
         vec![("k", k), ("kc", kc), ("kd", kd), ("xx", x), ("yy", y)]
     }
 }
@@ -38,6 +48,7 @@ impl<B: Linalg> Xky<B> {
             kc: Mats::zeros(b, small)?,
             kd: Mats::zeros(b, small)?,
             squares: [Mats::zeros(b, scalars)?, Mats::zeros(b, scalars)?],
+            purpose: Purpose::Followed,
         })
     }
 
@@ -73,8 +84,19 @@ impl<B: Linalg> Xky<B> {
         self.measure(b, middle, v);
     }
 
+    /// What becomes of the tangent vector that was measured last.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The tangent vector that was measured last will be carried along.
+    pub(crate) fn prepare_to_carry(&mut self) {
+        self.purpose = Purpose::Carried;
+    }
+
     /// Measures the tangent vector `v`, whose middles are in [`Xky::claims_mut`].
     pub(crate) fn measure(&mut self, b: &B, middle: Middle, v: FactorsRef<'_, B>) {
+        self.purpose = Purpose::Followed;
         average(b, middle, self.kc.as_ref(), self.kd.as_ref(), self.k.as_mut());
         let sides = [(v.left, &self.kc), (v.right, &self.kd)];
         for ((side, overlap), square) in sides.into_iter().zip(&mut self.squares) {

@@ -25,8 +25,8 @@
 //! reach is several times smaller. The number of sweeps follows; where it would be large the step is left to
 //! [`super::Factored`].
 
-use super::{Bases, Link, Xky};
-use crate::{FactorsMut, FactorsRef};
+use super::{Bases, Link, Measured, Xky};
+use crate::{FactorsMut, FactorsRef, stiefel::tilted_gram};
 use lr_linalg::{
     Coef, Dims,
     Epilogue::{Add, Overwrite, Scale},
@@ -97,6 +97,18 @@ pub(crate) struct Step<'a, B: Linalg> {
     pub t: Coef<'a, B>,
     /// Least singular value that the caller accepts.
     pub floor: f64,
+    /// Which Gram matrices are to be taken; where `T` is not a multiple of `I`, those of the factors in any case.
+    pub measured: Measured,
+}
+
+impl<B: Linalg> Step<'_, B> {
+    /// The Gram matrices that are taken if the step goes as `plan` says.
+    fn measured_along(&self, plan: Plan) -> Measured {
+        match self.core {
+            Core::Identity if plan.coherent => self.measured,
+            Core::Identity | Core::Given { .. } => Measured::Factors,
+        }
+    }
 }
 
 /// Which point of the new subspaces is meant.
@@ -120,7 +132,7 @@ pub(crate) fn follow<B: Linalg>(
 ) -> bool {
     let small = step.direction.middle().dims();
     link.forget();
-    let sound = scope.nest(|scope| {
+    scope.nest(|scope| {
         let mut broken = scope.status(small.batch);
         let (mut p, mut p_inverse) = (scope.take(small), scope.take(small));
         step.core.write(b, p.as_mut());
@@ -161,12 +173,12 @@ pub(crate) fn follow<B: Linalg>(
                 b.gemm(1.0, apart.as_ref().n(), wv.as_ref().n(), Overwrite, v);
             }
         }
-        b.glance(broken.as_ref()) == Some(0.0)
-    });
-    if sound {
-        link.hold();
-    }
-    sound
+        let sound = b.glance(broken.as_ref()) == Some(0.0);
+        if sound {
+            link.hold(step.measured_along(plan));
+        }
+        sound
+    })
 }
 
 /// The solution of the Riccati equation: `T_L^{-1}`, `T_R^{-1}` and their inverses, and `N_R^{-1}` after sweeps.
@@ -274,10 +286,11 @@ fn tilted<'s, B: Linalg>(
     broken: &mut MatsMut<'_, B>,
     scope: &'s Scope<'_, B>,
 ) -> MatsMut<'s, B> {
-    let [left, right] = &mut link.tilts;
-    let (basis, coordinates, coefficient, tilt) = match side {
-        Side::Left => (step.at.u, step.v.left, &graph.tl, left),
-        Side::Right => (step.at.v, step.v.right, &graph.tr, right),
+    let ([left, right], [gram_left, gram_right], [kc, kd]) =
+        (&mut link.tilts, &mut link.grams, step.direction.claims());
+    let (basis, coordinates, overlap, coefficient, tilt, gram) = match side {
+        Side::Left => (step.at.u, step.v.left, kc, &graph.tl, left, gram_left),
+        Side::Right => (step.at.v, step.v.right, kd, &graph.tr, right, gram_right),
     };
     let mut l = scope.take(coefficient.dims());
     b.axpby(step.t, coefficient.as_ref(), 0.0, tilt.as_mut());
@@ -286,7 +299,15 @@ fn tilted<'s, B: Linalg>(
     } else {
         b.gemm(1.0, coordinates.n(), tilt.as_ref().n(), Add(1.0, basis), z.as_mut());
     }
-    b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut());
+    match step.measured_along(plan) {
+        Measured::Factors => b.gemm(1.0, z.as_ref().t(), z.as_ref().n(), Overwrite, l.as_mut()),
+        // The middle of V's side is V^T D = K_D^T: a Gram matrix does not tell.
+        Measured::Coordinates => scope.nest(|scope| {
+            let mut moved = scope.take(l.dims());
+            b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, gram.as_mut());
+            tilted_gram(b, [overlap, gram.as_ref()], step.t, moved.as_mut(), l.as_mut(), scope);
+        }),
+    }
     b.cholesky(PivotGuard::Report, l.as_mut(), broken.as_mut());
     l
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Bases;
-use crate::{FactorsRef, Grid, State};
+use crate::{FactorsRef, Grid};
 use lr_linalg::{
     DeviceError, Dims,
     Epilogue::{Add, Overwrite, Scale},
@@ -20,7 +20,19 @@ use lr_linalg::{
 pub struct Link<B: Linalg> {
     pub(super) tilts: [Mats<B>; 2],
     pub(super) turns: [Mats<B>; 2],
+    /// `C^T C` and `D^T D`, where the step needed them.
+    pub(super) grams: [Mats<B>; 2],
+    measured: Measured,
     holds: Holds,
+}
+
+/// Which Gram matrices a step takes of tall matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measured {
+    /// Those of the new factors: what the old ones are off from orthonormality is corrected.
+    Factors,
+    /// Those of the coordinates, which a transport needs as well: those of the factors follow.
+    Coordinates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +44,13 @@ enum Holds {
 impl<B: Linalg> Link<B> {
     pub(crate) fn new(b: &B, grid: &Grid, problems: usize) -> Result<Self, DeviceError> {
         let small = || Mats::zeros(b, grid.small_dims(problems));
-        Ok(Self { tilts: [small()?, small()?], turns: [small()?, small()?], holds: Holds::No })
+        Ok(Self {
+            tilts: [small()?, small()?],
+            turns: [small()?, small()?],
+            grams: [small()?, small()?],
+            measured: Measured::Factors,
+            holds: Holds::No,
+        })
     }
 
     /// The bases are no longer, or not yet, those of the link.
@@ -40,8 +58,13 @@ impl<B: Linalg> Link<B> {
         self.holds = Holds::No;
     }
 
-    pub(super) fn hold(&mut self) {
-        self.holds = Holds::Yes;
+    pub(super) fn hold(&mut self, measured: Measured) {
+        (self.holds, self.measured) = (Holds::Yes, measured);
+    }
+
+    /// What the step measured.
+    pub(crate) fn measured(&self) -> Measured {
+        self.measured
     }
 
     /// `W` of both sides.
@@ -52,16 +75,6 @@ impl<B: Linalg> Link<B> {
     /// The link, if it holds.
     pub(crate) fn holding(&self) -> Option<&Self> {
         (self.holds == Holds::Yes).then_some(self)
-    }
-}
-
-impl<B: Linalg> State<B> for Link<B> {
-    /// Nothing outlives the step: a checkpoint is taken between steps.
-    fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        Vec::new()
-    }
-    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        Vec::new()
     }
 }
 
@@ -118,8 +131,14 @@ impl<'s, B: Linalg> Overlaps<'s, B> {
                 let mut gram = scope.take(kc.dims());
                 b.gemm(1.0, tilt.n(), turn.n(), Overwrite, part.as_mut());
                 b.gemm(1.0, overlap, part.as_ref().n(), Add(1.0, turn), basis_overlap.as_mut());
-                b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, gram.as_mut());
-                b.gemm(1.0, gram.as_ref().n(), part.as_ref().n(), Overwrite, coordinate_overlap.as_mut());
+                let gram = match link.measured {
+                    Measured::Coordinates => link.grams[k].as_ref(),
+                    Measured::Factors => {
+                        b.gemm(1.0, coordinates.t(), coordinates.n(), Overwrite, gram.as_mut());
+                        gram.as_ref()
+                    }
+                };
+                b.gemm(1.0, gram.n(), part.as_ref().n(), Overwrite, coordinate_overlap.as_mut());
                 b.gemm(1.0, other, turn.n(), Scale(1.0), coordinate_overlap.as_mut());
             });
         }

@@ -105,20 +105,20 @@ pub(super) unsafe fn run_on<T: Vectors, K: Kernel<T>>(isa: Isa, kernel: K) -> K:
     }
 }
 
-/// Arrays of 128 bits, a register of most 64-bit processors.
-#[cfg(not(target_arch = "x86_64"))]
+/// Arrays of 128 bits, a register of most other 64-bit processors.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[derive(Clone, Copy)]
 pub struct Portable;
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 macro_rules! portable {
     ($t:ty, $lanes:literal) => {
         impl Simd<$t> for Portable {
             type Vector = [$t; $lanes];
             type Mask = usize;
             const LANES: usize = $lanes;
-            const WIDTH: usize = if cfg!(target_arch = "aarch64") { 4 } else { 2 };
-            const HEIGHT: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 8) } else { (4, 8) };
+            const WIDTH: usize = 2;
+            const HEIGHT: (usize, usize) = (4, 8);
             #[inline(always)]
             unsafe fn splat(x: $t) -> Self::Vector {
                 [x; $lanes]
@@ -156,11 +156,7 @@ macro_rules! portable {
             #[inline(always)]
             unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 // Without the instruction, `mul_add` would call a library.
-                if cfg!(target_arch = "aarch64") {
-                    std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
-                } else {
-                    std::array::from_fn(|i| a[i] * b[i] + c[i])
-                }
+                std::array::from_fn(|i| a[i] * b[i] + c[i])
             }
             #[inline(always)]
             unsafe fn max_abs(a: Self::Vector, b: Self::Vector) -> Self::Vector {
@@ -182,10 +178,13 @@ macro_rules! portable {
         }
     };
 }
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 portable!(f32, 4);
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 portable!(f64, 2);
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -195,7 +194,9 @@ macro_rules! vectors {
         impl Vectors for $t {
             #[cfg(target_arch = "x86_64")]
             type Portable = x86::Sse2;
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            type Portable = aarch64::Neon;
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             type Portable = Portable;
             #[cfg(target_arch = "x86_64")]
             type Avx2 = x86::Avx2;
