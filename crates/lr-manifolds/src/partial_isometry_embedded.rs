@@ -25,7 +25,7 @@ use crate::{
     manifold::orthogonality_of,
     repair,
     stiefel::{StiefelRetraction, orthonormalize},
-    xky::{self, Bases, Core, Ends, Factored, Measured, Middle, Purpose, Step, Xky},
+    xky::{self, Bases, Core, Ends, Factored, Measured, Middle, Step, Xky},
 };
 use lr_linalg::{
     Coef, DeviceError, Dims,
@@ -178,14 +178,14 @@ impl<B: Linalg> Manifold<B> for PartialIsometryEmbedded {
         }
         // The gradient is linear in the gradients given, and a tangent vector has no S: that of the sum is all.
         momentum.axpby(b, Coef::Host(blend.weight), egrad, blend.nu);
-        let own = direction.claims_mut();
         scope.nest(|scope| {
+            let own = direction.claims_mut();
             let s = symmetric_part(b, bases(at.x), momentum.as_ref(), own, scope);
             b.gemm(-1.0, at.x.left.n(), s.as_ref().n(), Scale(1.0), momentum.left.as_mut());
             b.gemm(-1.0, at.x.right.n(), s.as_ref().n(), Scale(1.0), momentum.right.as_mut());
+            direction.measure(b, Middle::Skew, momentum.as_ref());
+            direction.prepare_to_carry(b, s.as_ref());
         });
-        direction.measure(b, Middle::Skew, momentum.as_ref());
-        direction.prepare_to_carry();
     }
 
     fn inner(
@@ -318,10 +318,8 @@ impl<B: Linalg> Retraction<B, PartialIsometryEmbedded> for IsometrySvdRetraction
         scope.nest(|scope| {
             let (at, v) = (bases(ray.at.x), ray.tangent);
             let (core, direction) = (Core::Identity, ray.direction);
-            let measured = match direction.purpose() {
-                Purpose::Followed => Measured::Factors,
-                Purpose::Carried => ray.at.frame.allows(b),
-            };
+            let measured =
+                if direction.tells_factors(b, t, scope) { ray.at.frame.allows(b) } else { Measured::Factors };
             let step = Step { at, core, v, direction, t, floor: 0.0, measured };
             if xky::follow(b, &step, Ends::Isometry, to.as_mut(), &mut frame.link, scope) {
                 frame.age_from(b, ray.at.frame);

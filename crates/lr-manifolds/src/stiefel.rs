@@ -60,6 +60,26 @@ pub(crate) fn follow<B: Linalg>(
     }
 }
 
+/// Length of `t K` up to which Gram matrices may follow from those of a tangent vector from which `U K` was taken off:
+/// seven steps then let a defect grow by a factor of 2.3 at most.
+pub(crate) const KEEPS_ORTHONORMALITY: f64 = 1.0 / 16.0;
+
+/// Whether `t K` is that short in all problems, given `|K|^2`, `[problems, 1, 1]`; `false` on devices that would have to
+/// stall to tell.
+pub(crate) fn keeps_orthonormality<B: Linalg>(
+    b: &B,
+    t: Coef<'_, B>,
+    square: MatsRef<'_, B>,
+    scope: &Scope<'_, B>,
+) -> bool {
+    scope.nest(|scope| {
+        let [mut once, mut twice] = [(); 2].map(|()| scope.take(square.dims()));
+        b.axpby(t, square, 0.0, once.as_mut());
+        b.axpby(t, once.as_ref(), 0.0, twice.as_mut());
+        b.glance(twice.as_ref()).is_some_and(|square| square <= KEEPS_ORTHONORMALITY.powi(2))
+    })
+}
+
 /// `out = Z^T Z` for `Z = U + t M` with orthonormal `U`, from `Omega = U^T M`, or its transpose, and the Gram matrix of
 /// `M`: `I + t (Omega + Omega^T + t M^T M)`. `moved` receives `Omega + t M^T M`.
 pub(crate) fn tilted_gram<B: Linalg>(

@@ -22,7 +22,6 @@ use lr_linalg::{
     Linalg, MatsMut, MatsRef, Part, Scope,
 };
 
-pub(crate) use direction::Purpose;
 pub use direction::Xky;
 pub(crate) use direction::spectral_norm;
 pub(crate) use factored::Factored;

@@ -229,3 +229,37 @@ fn runs_go_on_from_either_momentum() {
         }
     }
 }
+
+/// Steps that follow from the Gram matrices of the momentum do not see what the factors are off from orthonormality;
+/// every eighth step does.
+#[test]
+fn orthonormality_does_not_wear_off_in_f32() {
+    let b = Cpu::<f32>::new();
+    let config = config(Normalization::by(NormKind::Metric), Averaging::Exponential);
+    let config = DescentConfig { momentum: 0.875, reorthogonalize: Cadence::Never, ..config };
+    for grid in [Grid::singleton(96, 64, 16), Grid::new(&[48, 48], &[64], 16)] {
+        let mut rng = StdRng::seed_from_u64(5);
+        let mut x = Factors::zeros(&b, &grid, 1).unwrap();
+        let mut status = Mats::zeros(&b, Dims::scalars(1)).unwrap();
+        Scratch::new(&b)
+            .unwrap()
+            .scope(|s| init::orthogonalized_uniform(&b, &grid, x.as_mut(), status.as_mut(), s, &mut rng));
+        let target: Vec<f32> =
+            (0..grid.left.total() * grid.right.total()).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let g = Mats::from_slice(&b, Dims::new(1, grid.left.total(), grid.right.total()), &target).unwrap();
+        for (geometry, rate) in Geometry::ALL.into_iter().flat_map(|g| [(g, 0.05), (g, 0.002)]) {
+            let mut at = Factors::zeros(&b, &grid, 1).unwrap();
+            at.as_mut().copy_from(&b, x.as_ref());
+            let mut o = geometry.optimizer(&b, grid.clone(), StiefelRetraction::Polar, config, 1).unwrap();
+            let mut egrad = Factors::zeros(&b, &grid, 1).unwrap();
+            // Towards the minimum the gradient gets short beside its normal part, and the steps do not.
+            for step in 0..400 {
+                b.gemm(1.0, g.as_ref().n(), at.right.as_ref().n(), Epilogue::Overwrite, egrad.left.as_mut());
+                b.gemm(1.0, g.as_ref().t(), at.left.as_ref().n(), Epilogue::Overwrite, egrad.right.as_mut());
+                o.step(&b, at.as_mut(), egrad.as_ref(), rate);
+                let defect = o.measure(&b, at.as_ref(), egrad.as_ref()).unwrap().orthogonality_defect;
+                assert!(defect < 1e-5, "{geometry} {grid:?} at {rate}, step {step}: {defect:e}");
+            }
+        }
+    }
+}

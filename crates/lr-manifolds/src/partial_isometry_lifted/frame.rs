@@ -7,12 +7,14 @@
 //! Z^T Z = I + t (Omega + Omega^T + t M^T M),   U'^T M = P (Omega + t M^T M).
 //! ```
 //!
-//! The Gram matrix of `Z` itself would correct what `U^T U` is off from `I`, so every eighth step takes that instead,
-//! and the middles are measured anew.
+//! The Gram matrix of `Z` itself would correct what `U^T U` is off from `I`, which grows in such a step by up to
+//! `1 + 2 t |K|` if `U K` was taken off to make `M` tangent: the middle is that of `U^T U = I`. So steps with a long
+//! `t K` ([`crate::stiefel::KEEPS_ORTHONORMALITY`]), as near a minimum, take that Gram matrix instead, and so does every
+//! eighth one; the middles are then measured anew.
 
 use super::{PartialIsometryLifted, middles};
-use crate::State;
-use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, MatsRef};
+use crate::{State, stiefel::keeps_orthonormality};
+use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, MatsRef, Scope};
 
 /// Steps after which middles are measured anew.
 const LONGEST_LIFE: f64 = 8.0;
@@ -80,6 +82,8 @@ pub struct LiftedDirection<B: Linalg> {
     pub(super) correction: Mats<B>,
     /// `U_i^T M_i`, stacked, where they are known.
     middles: [Mats<B>; 2],
+    /// `sum |K_i|^2` of what was taken off along the point, `[problems, 1, 1]`.
+    taken_off: Mats<B>,
     known: Known,
 }
 
@@ -92,11 +96,11 @@ enum Known {
 impl<B: Linalg> State<B> for LiftedDirection<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
         let [left, right] = &self.middles;
-        vec![("correction", &self.correction), ("um", left), ("vm", right)]
+        vec![("correction", &self.correction), ("um", left), ("vm", right), ("kk", &self.taken_off)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        let Self { correction, middles: [left, right], .. } = self;
-        vec![("correction", correction), ("um", left), ("vm", right)]
+        let Self { correction, middles: [left, right], taken_off, .. } = self;
+        vec![("correction", correction), ("um", left), ("vm", right), ("kk", taken_off)]
     }
 }
 
@@ -105,20 +109,24 @@ impl<B: Linalg> LiftedDirection<B> {
         Ok(Self {
             correction: Mats::zeros(b, Dims::scalars(problems))?,
             middles: manifold.new_middles(b, problems)?,
+            taken_off: Mats::zeros(b, Dims::scalars(problems))?,
             known: Known::No,
         })
     }
 
-    /// The middles, if they are known.
-    pub(super) fn middles(&self) -> Option<[MatsRef<'_, B>; 2]> {
-        (self.known == Known::Yes).then(|| self.middles.each_ref().map(Mats::as_ref))
+    /// The middles, if they are known and good enough for a step of length `t`.
+    pub(super) fn middles(&self, b: &B, t: Coef<'_, B>, scope: &Scope<'_, B>) -> Option<[MatsRef<'_, B>; 2]> {
+        let good = self.known == Known::Yes && keeps_orthonormality(b, t, self.taken_off.as_ref(), scope);
+        good.then(|| self.middles.each_ref().map(Mats::as_ref))
     }
 
-    /// They are these.
-    pub(super) fn learn(&mut self, b: &B, middles: &[MatsMut<'_, B>; 2]) {
+    /// They are these, after `taken_off` was taken off.
+    pub(super) fn learn(&mut self, b: &B, middles: &[MatsMut<'_, B>; 2], taken_off: &[MatsMut<'_, B>; 2]) {
         self.known = Known::Yes;
-        for (ours, middles) in self.middles.iter_mut().zip(middles) {
+        b.fill(0.0, self.taken_off.as_mut());
+        for ((ours, middles), k) in self.middles.iter_mut().zip(middles).zip(taken_off) {
             b.copy(middles.as_ref().n(), ours.as_mut());
+            b.dot(1.0, k.as_ref(), k.as_ref(), 1.0, self.taken_off.as_mut());
         }
     }
 

@@ -119,7 +119,7 @@ impl PartialIsometryLifted {
         mut health: HealthMut<'_, B>,
         scope: &Scope<'_, B>,
     ) {
-        let middles = direction.middles().filter(|_| start.is_young(b));
+        let middles = direction.middles(b, t, scope).filter(|_| start.is_young(b));
         let stacks = end.middles_mut().into_iter().enumerate();
         let sides = [
             (&self.grid.left, tangent.left, z.left, to.left),

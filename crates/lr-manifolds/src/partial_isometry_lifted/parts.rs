@@ -225,15 +225,15 @@ impl PartialIsometryLifted {
             for (own, k) in own.iter_mut().zip(&k) {
                 b.axpby(Coef::Host(-nu), k.as_ref(), 1.0, own.as_mut());
             }
-            match transport {
-                Timing::WithNextGradient => direction.learn(b, &own),
-                // Another vector will be at the end of the step.
-                Timing::AfterRetraction => direction.forget(),
-            }
             b.fill(0.0, direction.correction.as_mut());
             self.correct(b, &own, &own, direction.correction.as_mut(), scope);
             for (k, gradient) in k.iter_mut().zip(&gradient) {
                 b.axpby(Coef::Host(weight), gradient.as_ref(), nu, k.as_mut());
+            }
+            match transport {
+                Timing::WithNextGradient => direction.learn(b, &own, &k),
+                // Another vector will be at the end of the step.
+                Timing::AfterRetraction => direction.forget(),
             }
             let weights = self.shares().map(|share| Coef::Host(weight * share));
             for ((weight, g), m) in

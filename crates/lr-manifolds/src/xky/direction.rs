@@ -1,7 +1,7 @@
 //! [`Xky`]: a tangent matrix in XKY-coordinates, measured.
 
 use super::{Bases, Middle, average, overlaps};
-use crate::{FactorsRef, Grid, HealthMut, NormKind, State};
+use crate::{FactorsRef, Grid, HealthMut, NormKind, State, stiefel::keeps_orthonormality};
 use lr_linalg::{
     Coef, DeviceError, Dims,
     Epilogue::{Overwrite, Scale},
@@ -17,15 +17,17 @@ pub struct Xky<B: Linalg> {
     kd: Mats<B>,
     /// `[problems, 1, 1]` each.
     squares: [Mats<B>; 2],
+    /// `|S|^2` of what was taken off along the point, if it is known.
+    taken_off: Mats<B>,
     purpose: Purpose,
 }
 
 /// What becomes of a tangent vector that is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+enum Purpose {
     /// Nothing that its coordinates are to be prepared for.
     Followed,
-    /// It is carried along.
+    /// It is carried along, and it is known what was taken off to make it tangent.
     Carried,
 }
 
@@ -48,6 +50,7 @@ impl<B: Linalg> Xky<B> {
             kc: Mats::zeros(b, small)?,
             kd: Mats::zeros(b, small)?,
             squares: [Mats::zeros(b, scalars)?, Mats::zeros(b, scalars)?],
+            taken_off: Mats::zeros(b, scalars)?,
             purpose: Purpose::Followed,
         })
     }
@@ -84,14 +87,17 @@ impl<B: Linalg> Xky<B> {
         self.measure(b, middle, v);
     }
 
-    /// What becomes of the tangent vector that was measured last.
-    pub(crate) fn purpose(&self) -> Purpose {
-        self.purpose
+    /// Whether the tangent vector is to be carried along a step of length `t` after which its Gram matrices tell those of
+    /// the factors.
+    pub(crate) fn tells_factors(&self, b: &B, t: Coef<'_, B>, scope: &Scope<'_, B>) -> bool {
+        self.purpose == Purpose::Carried && keeps_orthonormality(b, t, self.taken_off.as_ref(), scope)
     }
 
-    /// The tangent vector that was measured last will be carried along.
-    pub(crate) fn prepare_to_carry(&mut self) {
+    /// The tangent vector that was measured last will be carried along; `U S` and `V S` were taken off to make it
+    /// tangent.
+    pub(crate) fn prepare_to_carry(&mut self, b: &B, s: MatsRef<'_, B>) {
         self.purpose = Purpose::Carried;
+        b.dot(1.0, s, s, 0.0, self.taken_off.as_mut());
     }
 
     /// Measures the tangent vector `v`, whose middles are in [`Xky::claims_mut`].
