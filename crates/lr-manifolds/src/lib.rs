@@ -48,6 +48,7 @@
 
 #![deny(missing_docs)]
 
+mod age;
 mod ambient;
 mod embedded_second_order;
 mod factor_space;

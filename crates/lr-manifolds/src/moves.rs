@@ -111,8 +111,8 @@ pub enum Timing {
     /// At the end of the step, so that between steps it is a tangent vector at the current point.
     AfterRetraction,
     /// When the next gradient joins it, so that the two share a pass. For transports that keep the coordinates and
-    /// apply [`Manifold::project`] at the new point, where points are not dilated in between. Between steps the momentum is
-    /// then any vector whose projection is the transported one, hence also the transported one itself.
+    /// apply [`Manifold::project`] at the new point, where points are not dilated in between. Between steps the
+    /// momentum is then any vector whose projection is the transported one, hence also the transported one itself.
     WithNextGradient,
 }
 

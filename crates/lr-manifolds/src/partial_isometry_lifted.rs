@@ -2,8 +2,8 @@
 //! embedded geometry of the grid (paper sections 4.3 to 4.5, A.4; see [`embedded_metric`]).
 //!
 //! Set: `{(U_i V_j^T)_ij : U_i^T U_i = V_j^T V_j = I_r}` as products of Stiefel manifolds modulo a common
-//! rotation `(U_i Q, V_j Q)`. Point: the stacked `U`, `V`; the frame knows middles of the momentum. Tangent: the horizontal lift
-//! `(M_U, M_V)`. With I block rows and J block columns:
+//! rotation `(U_i Q, V_j Q)`. Point: the stacked `U`, `V`; the frame knows middles of the momentum. Tangent:
+//! the horizontal lift `(M_U, M_V)`. With I block rows and J block columns:
 //!
 //! | | quotient | canonical |
 //! |---|---|---|

@@ -65,9 +65,8 @@ pub fn polar_into<B: Linalg>(
     });
 }
 
-/// `out = gram^{-1/2}` of Gram matrices `z^T z` (`[batch, n, n]`): `z out` is the polar factor of `z`. Of the methods
-/// on Gram matrices, that is; [`PolarMethod::Svd`] is none and taken for [`PolarMethod::GramEigen`]. The status as in
-/// [`polar`].
+/// `out = gram^{-1/2}` of Gram matrices `z^T z` (`[batch, n, n]`): `z out` is the polar factor of `z`.
+/// [`PolarMethod::Svd`], which knows no Gram matrix, stands for [`PolarMethod::GramEigen`]. The status as in [`polar`].
 pub fn gram_inverse_sqrt<B: Linalg>(
     b: &B,
     method: PolarMethod,

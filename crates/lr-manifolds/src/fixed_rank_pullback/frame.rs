@@ -1,18 +1,18 @@
 //! [`PullbackFrame`]: the Gram matrices of both factors, and what r x r algorithms need of them.
 
 use super::link::PullbackLink;
-use crate::{FactorsMut, FactorsRef, Grid, State};
+use crate::{FactorsMut, FactorsRef, Grid, State, age::Age};
 use lr_linalg::{
-    Coef, DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar,
-    Scope, Side, Triangle,
+    DeviceError, Dims, Epilogue::Overwrite, Linalg, Map, Mats, MatsMut, MatsRef, PivotGuard, Scalar, Scope,
+    Side, Triangle,
 };
 
 /// Frames of the two factors, their age, and how they came about.
 #[derive(Debug)]
 pub struct PullbackFrame<B: Linalg> {
     pub(super) sides: [FactorFrame<B>; 2],
-    /// Steps since the Gram matrices were taken anew, `[problems, 1, 1]`.
-    age: Mats<B>,
+    /// Since the Gram matrices were taken anew.
+    age: Age<B>,
     pub(super) link: PullbackLink<B>,
 }
 
@@ -44,9 +44,6 @@ pub(super) enum Grams {
     /// From the factors.
     Anew,
 }
-
-/// Steps after which Gram matrices are taken anew; even, so that the factors go on taking turns.
-const LONGEST_LIFE: f64 = 8.0;
 
 impl Lead {
     /// Indices of the leading factor and of the other one.
@@ -89,11 +86,14 @@ const NAMES: [&str; 11] = [
 impl<B: Linalg> State<B> for PullbackFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
         let [a, b] = &self.sides;
-        NAMES.into_iter().zip(a.parts().into_iter().chain(b.parts()).chain([&self.age])).collect()
+        NAMES.into_iter().zip(a.parts().into_iter().chain(b.parts()).chain([&self.age.0])).collect()
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         let [a, b] = &mut self.sides;
-        NAMES.into_iter().zip(a.parts_mut().into_iter().chain(b.parts_mut()).chain([&mut self.age])).collect()
+        NAMES
+            .into_iter()
+            .zip(a.parts_mut().into_iter().chain(b.parts_mut()).chain([&mut self.age.0]))
+            .collect()
     }
 }
 
@@ -167,7 +167,7 @@ impl<B: Linalg> PullbackFrame<B> {
         let small = grid.small_dims(problems);
         Ok(Self {
             sides: [FactorFrame::zeros(b, small)?, FactorFrame::zeros(b, small)?],
-            age: Mats::zeros(b, Dims::scalars(problems))?,
+            age: Age::zero(b, problems)?,
             link: PullbackLink::new(b, grid, problems)?,
         })
     }
@@ -184,19 +184,16 @@ impl<B: Linalg> PullbackFrame<B> {
 
     /// Who leads the next step and what becomes of the Gram matrices in it, on devices that can tell.
     pub(super) fn turn(&self, b: &B) -> Option<(Lead, Grams)> {
-        let age = b.glance(self.age.as_ref())?;
+        let age = self.age.steps(b)?;
         let lead = if age % 2.0 == 0.0 { Lead::Left } else { Lead::Right };
-        Some((lead, if age + 1.0 < LONGEST_LIFE { Grams::Continued } else { Grams::Anew }))
+        Some((lead, if self.age.is_young(b) { Grams::Continued } else { Grams::Anew }))
     }
 
     /// The frame is a step older than `from`.
     pub(super) fn age_from(&mut self, b: &B, from: &Self, grams: Grams) {
         match grams {
-            Grams::Anew => b.fill(0.0, self.age.as_mut()),
-            Grams::Continued => {
-                b.fill(1.0, self.age.as_mut());
-                b.axpby(Coef::Host(1.0), from.age.as_ref(), 1.0, self.age.as_mut());
-            }
+            Grams::Anew => self.age.renew(b),
+            Grams::Continued => self.age.grow_from(b, &from.age),
         }
     }
 
@@ -209,7 +206,7 @@ impl<B: Linalg> PullbackFrame<B> {
         scope: &Scope<'_, B>,
     ) {
         self.link.forget();
-        b.fill(0.0, self.age.as_mut());
+        self.age.renew(b);
         self.refresh(b, x, breakdown, scope);
     }
 
@@ -245,7 +242,7 @@ impl<B: Linalg> PullbackFrame<B> {
     /// Of `A = U D`, `B = V D` with orthonormal `U`, `V` and the diagonal `D` in `roots` (`[problems, 1, r]`); the left
     /// factor leads.
     pub(super) fn balance(&mut self, b: &B, roots: MatsRef<'_, B>, scope: &Scope<'_, B>) {
-        b.fill(0.0, self.age.as_mut());
+        self.age.renew(b);
         for side in &mut self.sides {
             b.fill(0.0, side.triangle.as_mut());
             b.add_diagonal(1.0, side.triangle.as_mut());

@@ -2,58 +2,49 @@
 
 use crate::{
     Grid, State,
+    age::Age,
     xky::{Link, Measured},
 };
-use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats};
-
-/// Steps in a row that may take their Gram matrices of the coordinates, which tell nothing of the orthonormality of
-/// the factors.
-const LONGEST_LIFE: f64 = 8.0;
+use lr_linalg::{DeviceError, Linalg, Mats};
 
 /// What is kept with a point `U V^T`. The link does not outlive the step, and a checkpoint is taken between steps.
 #[derive(Debug)]
 pub struct IsometryFrame<B: Linalg> {
     pub(super) link: Link<B>,
-    /// Steps since the Gram matrices of the factors were taken, `[problems, 1, 1]`.
-    age: Mats<B>,
+    /// Since the Gram matrices of the factors were taken: those of the coordinates tell nothing of orthonormality.
+    age: Age<B>,
 }
 
 impl<B: Linalg> State<B> for IsometryFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
-        vec![("age", &self.age)]
+        vec![("age", &self.age.0)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
-        vec![("age", &mut self.age)]
+        vec![("age", &mut self.age.0)]
     }
 }
 
 impl<B: Linalg> IsometryFrame<B> {
     pub(super) fn new(b: &B, grid: &Grid, problems: usize) -> Result<Self, DeviceError> {
-        Ok(Self { link: Link::new(b, grid, problems)?, age: Mats::zeros(b, Dims::scalars(problems))? })
+        Ok(Self { link: Link::new(b, grid, problems)?, age: Age::zero(b, problems)? })
     }
 
     /// At factors that have just been made orthonormal.
     pub(super) fn renew(&mut self, b: &B) {
         self.link.forget();
-        b.fill(0.0, self.age.as_mut());
+        self.age.renew(b);
     }
 
     /// What a step from here whose tangent vector is transported may measure, on devices that can tell.
     pub(super) fn allows(&self, b: &B) -> Measured {
-        match b.glance(self.age.as_ref()) {
-            Some(age) if age + 1.0 < LONGEST_LIFE => Measured::Coordinates,
-            _ => Measured::Factors,
-        }
+        if self.age.is_young(b) { Measured::Coordinates } else { Measured::Factors }
     }
 
     /// The frame is that of a step from `from` that left this link.
     pub(super) fn age_from(&mut self, b: &B, from: &Self) {
         match self.link.measured() {
-            Measured::Factors => b.fill(0.0, self.age.as_mut()),
-            Measured::Coordinates => {
-                b.fill(1.0, self.age.as_mut());
-                b.axpby(Coef::Host(1.0), from.age.as_ref(), 1.0, self.age.as_mut());
-            }
+            Measured::Factors => self.age.renew(b),
+            Measured::Coordinates => self.age.grow_from(b, &from.age),
         }
     }
 }

@@ -13,54 +13,48 @@
 //! eighth one; the middles are then measured anew.
 
 use super::{PartialIsometryLifted, middles};
-use crate::{State, stiefel::keeps_orthonormality};
+use crate::{State, age::Age, stiefel::keeps_orthonormality};
 use lr_linalg::{Coef, DeviceError, Dims, Linalg, Mats, MatsMut, MatsRef, Scope};
-
-/// Steps after which middles are measured anew.
-const LONGEST_LIFE: f64 = 8.0;
 
 /// What a point has in common with the momentum that a retraction brought there.
 #[derive(Debug)]
 pub struct LiftedFrame<B: Linalg> {
     /// `U_i^T M_i`, stacked, where the age is not zero.
     middles: [Mats<B>; 2],
-    /// Steps since the middles were measured, `[problems, 1, 1]`; zero where they are not known.
-    age: Mats<B>,
+    /// Since the middles were measured; zero where they are not known.
+    age: Age<B>,
 }
 
 impl<B: Linalg> State<B> for LiftedFrame<B> {
     fn parts(&self) -> Vec<(&'static str, &Mats<B>)> {
         let [left, right] = &self.middles;
-        vec![("um", left), ("vm", right), ("age", &self.age)]
+        vec![("um", left), ("vm", right), ("age", &self.age.0)]
     }
     fn parts_mut(&mut self) -> Vec<(&'static str, &mut Mats<B>)> {
         let Self { middles: [left, right], age } = self;
-        vec![("um", left), ("vm", right), ("age", age)]
+        vec![("um", left), ("vm", right), ("age", &mut age.0)]
     }
 }
 
 impl<B: Linalg> LiftedFrame<B> {
     pub(super) fn new(b: &B, manifold: &PartialIsometryLifted, problems: usize) -> Result<Self, DeviceError> {
-        Ok(Self {
-            middles: manifold.new_middles(b, problems)?,
-            age: Mats::zeros(b, Dims::scalars(problems))?,
-        })
+        Ok(Self { middles: manifold.new_middles(b, problems)?, age: Age::zero(b, problems)? })
     }
 
     /// The middles of the momentum, if they are known, on devices that can tell.
     pub(super) fn middles(&self, b: &B) -> Option<[MatsRef<'_, B>; 2]> {
-        let known = b.glance(self.age.as_ref())? > 0.0;
+        let known = self.age.steps(b)? > 0.0;
         known.then(|| self.middles.each_ref().map(Mats::as_ref))
     }
 
     /// Whether a step from here may continue the middles.
     pub(super) fn is_young(&self, b: &B) -> bool {
-        b.glance(self.age.as_ref()).is_some_and(|age| age + 1.0 < LONGEST_LIFE)
+        self.age.is_young(b)
     }
 
     /// Nothing is known.
     pub(super) fn forget(&mut self, b: &B) {
-        b.fill(0.0, self.age.as_mut());
+        self.age.renew(b);
     }
 
     /// The middles, for a step to write those at its end.
@@ -68,10 +62,9 @@ impl<B: Linalg> LiftedFrame<B> {
         self.middles.each_mut().map(Mats::as_mut)
     }
 
-    /// The middles are those of a step longer than `from`.
+    /// The middles were continued in a step from `from`.
     pub(super) fn age_from(&mut self, b: &B, from: &Self) {
-        b.fill(1.0, self.age.as_mut());
-        b.axpby(Coef::Host(1.0), from.age.as_ref(), 1.0, self.age.as_mut());
+        self.age.grow_from(b, &from.age);
     }
 }
 
